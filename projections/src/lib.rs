@@ -1,0 +1,1 @@
+//! What the log means: disposable tables and the questions they answer.

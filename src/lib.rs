@@ -1,0 +1,1 @@
+//! Cody Batch: changes code in several repositories from one prompt, and can prove what it did.
