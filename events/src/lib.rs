@@ -1,6 +1,20 @@
 //! What happened: the ids, events, envelope and hashes of the log. Pure: no clock, no randomness,
 //! no environment, no I/O.
 
+pub mod event;
+
+pub mod attempt;
+pub mod delivery;
+pub mod diff;
+pub mod evidence;
+pub mod job;
+pub mod outcome;
+pub mod system;
+pub mod thread;
+
 pub mod digest;
 pub mod ids;
+pub mod raw;
 pub mod tree;
+
+mod upcast;

@@ -1,0 +1,170 @@
+//! What happens to a job as a whole.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::TargetNumber;
+
+/// A job was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Created {
+    pub targets: Vec<CreatedTarget>,
+    pub policy: Policy,
+    pub limits: Limits,
+    pub model: String,
+    pub effort: Option<Effort>,
+    pub checks: CheckSource,
+    /// Whether Claude may run commands in the sandbox.
+    pub bash: bool,
+    pub app_version: String,
+}
+
+/// A target as the log's facts name it; the place it is fetched from stands in the payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreatedTarget {
+    pub number: TargetNumber,
+    pub kind: TargetKind,
+    /// `owner/name`, or the last component of a local path.
+    pub repository: String,
+}
+
+/// Where a target's repository lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetKind {
+    Github,
+    Url,
+    Local,
+}
+
+/// What the person who asked wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreatedPayload {
+    pub prompt: String,
+    /// Free words for the people who will read the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+    /// The place of each target, in the order of their numbers.
+    pub locations: Vec<Location>,
+    /// Commands to check every target with; nothing if the scan is to find them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<String>,
+}
+
+/// Where a target is fetched from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Location {
+    /// `owner/name`, an https URL or an absolute path, normalised.
+    pub locator: String,
+    /// A branch; nothing means the default branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+}
+
+/// What becomes of an accepted diff.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// A person approves each diff.
+    Review,
+    /// A diff that passed everything is delivered without a person.
+    Auto,
+    /// The patch is the end.
+    PatchOnly,
+}
+
+/// How far a target, or the job, may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Micro-dollars for each target.
+    pub budget_micros: u64,
+    /// Micro-dollars for all targets together.
+    pub job_budget_micros: Option<u64>,
+    /// Claude's responses for each target, over all its threads.
+    pub max_turns: u32,
+    /// Tokens in and out for each target.
+    pub max_tokens: Option<u64>,
+    /// Milliseconds from the first attempt to the outcome of each target.
+    pub max_wall_ms: Option<u64>,
+    /// Milliseconds that tools and checks of each target may take together.
+    pub max_tool_ms: Option<u64>,
+    /// Bytes of each target's patch.
+    pub max_diff_bytes: Option<u64>,
+}
+
+/// How hard Claude thinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effort {
+    Low,
+    Medium,
+    High,
+    Xhigh,
+    Max,
+}
+
+/// Where the check commands come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckSource {
+    /// The person named them: they are the test of done, and must pass afterwards.
+    Given,
+    /// The scan finds them: a change must not break what passed before.
+    Detected,
+    /// There are none on purpose.
+    Off,
+}
+
+/// Who made something happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    Person,
+    Budget,
+    Policy,
+    Server,
+}
+
+/// No new call starts; the turn in flight ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Paused {
+    /// The target, or the whole job.
+    pub target: Option<TargetNumber>,
+    pub by: By,
+}
+
+/// Work goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resumed {
+    pub target: Option<TargetNumber>,
+    pub by: By,
+}
+
+/// The job ends here; workers are to be gone at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cancelled {
+    pub by: By,
+}
+
+/// The job has new limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetChanged {
+    pub limits: Limits,
+    pub by: By,
+}
+
+/// Why, in somebody's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReasonPayload {
+    pub reason: String,
+}
