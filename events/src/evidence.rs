@@ -89,6 +89,8 @@ pub struct ChecksRan {
     pub skipped: Option<CheckSkip>,
     /// How the change stands after this phase; nothing for a baseline.
     pub verdict: Option<CheckVerdict>,
+    /// Whether the payload answers the open `finish`, so that the conversation goes on.
+    pub answers_finish: bool,
 }
 
 /// When checks run.

@@ -316,6 +316,8 @@ pub struct DiffReviewed {
     pub turn: TurnNumber,
     pub tree: ObjectId,
     pub verdict: ReviewVerdict,
+    /// Whether the payload answers the open `finish`, so that the conversation goes on.
+    pub answers_finish: bool,
 }
 
 /// What a review says.
