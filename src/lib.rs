@@ -1,1 +1,3 @@
 //! Cody Batch: changes code in several repositories from one prompt, and can prove what it did.
+
+pub mod job;

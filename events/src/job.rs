@@ -85,7 +85,7 @@ pub struct Limits {
     pub budget_micros: u64,
     /// Micro-dollars for all targets together.
     pub job_budget_micros: Option<u64>,
-    /// Claude's responses for each target, over all its threads.
+    /// Claude's responses for each target while it makes the change; reviews are not counted.
     pub max_turns: u32,
     /// Tokens in and out for each target.
     pub max_tokens: Option<u64>,

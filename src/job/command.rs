@@ -1,0 +1,124 @@
+//! The wishes that a job knows.
+
+use cody_events::attempt::{AttemptEnd, AttemptReason, AttemptStarted, Base, Executor};
+use cody_events::diff::{DiffProduced, DiffProducedPayload};
+use cody_events::evidence::{ChecksRan, ChecksRanPayload, RepoScanned, RepoScannedPayload};
+use cody_events::ids::{RequestId, TargetNumber};
+use cody_events::job::{By, CheckSource, Effort, Limits, Location, Policy, TargetKind};
+use cody_events::outcome::Outcome;
+use cody_events::raw::RawJson;
+use cody_events::thread::{
+    CallFailed, CallFailedPayload, CallPermitted, ClaudeTurn, ClaudeTurnPayload, DiffReviewed,
+    DiffReviewedPayload, ThreadStarted, ThreadStartedPayload, ToolsRan, ToolsRanPayload,
+};
+
+/// A wish for one job.
+#[derive(Debug, Clone)]
+pub enum Command {
+    CreateJob(Box<CreateJob>),
+    CancelJob {
+        by: By,
+        reason: String,
+    },
+    RequestAttempt {
+        target: TargetNumber,
+        base: Base,
+        executor: Executor,
+        why: AttemptReason,
+        request: RequestId,
+    },
+    ClaimAttempt(AttemptStarted),
+    EndAttempt {
+        target: TargetNumber,
+        request: RequestId,
+        how: AttemptEnd,
+        detail: Option<String>,
+    },
+    RecordScan(Box<(RepoScanned, RepoScannedPayload)>),
+    RecordChecks(Box<(ChecksRan, ChecksRanPayload)>),
+    StartThread(Box<(ThreadStarted, ThreadStartedPayload)>),
+    PermitCall {
+        permit: CallPermitted,
+        notice: Vec<RawJson>,
+    },
+    FailCall(Box<(CallFailed, CallFailedPayload)>),
+    RecordTurn(Box<(ClaudeTurn, ClaudeTurnPayload)>),
+    RecordTools(Box<(ToolsRan, ToolsRanPayload)>),
+    RecordReview(Box<(DiffReviewed, DiffReviewedPayload)>),
+    FinishTarget(Box<FinishTarget>),
+}
+
+/// Accept a job.
+#[derive(Debug, Clone)]
+pub struct CreateJob {
+    pub prompt: String,
+    pub notes: Option<String>,
+    pub targets: Vec<NewTarget>,
+    pub checks: Checks,
+    pub policy: Policy,
+    pub limits: Limits,
+    pub model: String,
+    pub effort: Option<Effort>,
+    pub bash: bool,
+    pub app_version: String,
+    pub rules: CreateRules,
+}
+
+/// What to check each target with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checks {
+    Given(Vec<String>),
+    Detected,
+    Off,
+}
+
+impl Checks {
+    /// The word for it in the log.
+    pub fn source(&self) -> CheckSource {
+        match self {
+            Self::Given(_) => CheckSource::Given,
+            Self::Detected => CheckSource::Detected,
+            Self::Off => CheckSource::Off,
+        }
+    }
+}
+
+/// One repository of a new job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTarget {
+    pub kind: TargetKind,
+    /// `owner/name`, or the last component of a local path.
+    pub repository: String,
+    pub location: Location,
+    /// What two spellings of the same repository have in common.
+    pub identity: String,
+}
+
+/// What the server allows, and what only it knows: caps, models, prices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateRules {
+    pub max_targets: usize,
+    pub max_prompt_bytes: usize,
+    pub model: ModelStanding,
+    /// The worst price of one call at the smallest `max_tokens`, for this model.
+    pub floor_call_micros: u64,
+}
+
+/// Whether the model can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelStanding {
+    Known,
+    Unknown { known: Vec<String> },
+    Retired { on: String, successor: Option<String> },
+}
+
+/// End a target's round with an outcome, and the diff if there is one.
+#[derive(Debug, Clone)]
+pub struct FinishTarget {
+    pub target: TargetNumber,
+    pub outcome: Outcome,
+    pub evidence: Vec<String>,
+    pub diff: Option<(DiffProduced, DiffProducedPayload)>,
+    /// Why the diff is kept for a person, if it is.
+    pub held: Option<String>,
+}

@@ -1,0 +1,107 @@
+//! A typed no: a stable code for programs, and words for people that say what, why and what next.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a command was refused. Nothing was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message} {next_step}")]
+pub struct Rejection {
+    pub code: RejectionCode,
+    /// What is wrong, in a sentence.
+    pub message: String,
+    /// What to do about it, in a sentence.
+    pub next_step: String,
+}
+
+impl Rejection {
+    /// A no with this code and these words.
+    pub fn new(
+        code: RejectionCode,
+        message: impl Into<String>,
+        next_step: impl Into<String>,
+    ) -> Self {
+        Self { code, message: message.into(), next_step: next_step.into() }
+    }
+}
+
+/// The codes of a no. Names are stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RejectionCode {
+    NoPrompt,
+    PromptTooLong,
+    NoTarget,
+    TooManyTargets,
+    DuplicateTarget,
+    UnknownModel,
+    RetiredModel,
+    BadLimits,
+    BudgetTooSmall,
+    BadUrl,
+    HostNotAllowed,
+    NoSuchPath,
+    NotARepository,
+    PathNotAllowed,
+    BadCheck,
+    JobExists,
+    NoSuchJob,
+    NoSuchTarget,
+    JobFinished,
+    JobCancelled,
+    JobPaused,
+    TargetFinished,
+    AttemptOpen,
+    NoSuchRequest,
+    Fenced,
+    OutOfOrder,
+    PermitOpen,
+    NoSuchPermit,
+    BudgetBusy,
+    BudgetSpent,
+}
+
+impl RejectionCode {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoPrompt => "no-prompt",
+            Self::PromptTooLong => "prompt-too-long",
+            Self::NoTarget => "no-target",
+            Self::TooManyTargets => "too-many-targets",
+            Self::DuplicateTarget => "duplicate-target",
+            Self::UnknownModel => "unknown-model",
+            Self::RetiredModel => "retired-model",
+            Self::BadLimits => "bad-limits",
+            Self::BudgetTooSmall => "budget-too-small",
+            Self::BadUrl => "bad-url",
+            Self::HostNotAllowed => "host-not-allowed",
+            Self::NoSuchPath => "no-such-path",
+            Self::NotARepository => "not-a-repository",
+            Self::PathNotAllowed => "path-not-allowed",
+            Self::BadCheck => "bad-check",
+            Self::JobExists => "job-exists",
+            Self::NoSuchJob => "no-such-job",
+            Self::NoSuchTarget => "no-such-target",
+            Self::JobFinished => "job-finished",
+            Self::JobCancelled => "job-cancelled",
+            Self::JobPaused => "job-paused",
+            Self::TargetFinished => "target-finished",
+            Self::AttemptOpen => "attempt-open",
+            Self::NoSuchRequest => "no-such-request",
+            Self::Fenced => "fenced",
+            Self::OutOfOrder => "out-of-order",
+            Self::PermitOpen => "permit-open",
+            Self::NoSuchPermit => "no-such-permit",
+            Self::BudgetBusy => "budget-busy",
+            Self::BudgetSpent => "budget-spent",
+        }
+    }
+}
+
+impl fmt::Display for RejectionCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,202 @@
+//! What a job's events amount to, as far as its rules need to know. Folded from facts alone.
+
+use std::collections::BTreeMap;
+
+use cody_events::attempt::{AttemptReason, Base, SandboxBackend};
+use cody_events::digest::{ObjectId, Sha256};
+use cody_events::evidence::{CheckVerdict, CheckedCommand};
+use cody_events::ids::{
+    AttemptNumber, CallNumber, RequestId, RoundNumber, TargetNumber, ThreadNumber, TurnNumber,
+};
+use cody_events::job::{CheckSource, Effort, Limits, Policy, TargetKind};
+use cody_events::outcome::Outcome;
+use cody_events::thread::{FinishOutcome, Purpose, ReviewVerdict, StopReason};
+
+use super::money::{Money, OpenPermit};
+
+/// The state of one job's stream; the default is a stream without events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobState {
+    /// How many events were folded.
+    pub version: u64,
+    /// The job, once it is created.
+    pub job: Option<Job>,
+}
+
+/// A created job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    pub policy: Policy,
+    pub limits: Limits,
+    pub model: String,
+    pub effort: Option<Effort>,
+    pub checks: CheckSource,
+    pub bash: bool,
+    pub paused: bool,
+    pub cancelled: bool,
+    pub finished: bool,
+    pub targets: BTreeMap<TargetNumber, Target>,
+}
+
+impl Job {
+    /// Micro-dollars committed over all targets.
+    pub fn committed_micros(&self) -> u64 {
+        self.targets
+            .values()
+            .map(|target| target.money.committed_micros())
+            .fold(0, u64::saturating_add)
+    }
+
+    /// Known and assumed cost over all targets.
+    pub fn spent_micros(&self) -> u64 {
+        self.targets.values().map(|target| target.money.spent_micros()).fold(0, u64::saturating_add)
+    }
+
+    /// What may still be reserved for a call of `target`.
+    pub fn remaining_micros(&self, target: &Target) -> u64 {
+        let own = self.limits.budget_micros.saturating_sub(target.money.committed_micros());
+        match self.limits.job_budget_micros {
+            Some(budget) => own.min(budget.saturating_sub(self.committed_micros())),
+            None => own,
+        }
+    }
+
+    /// Whether a call of `target` may become affordable when calls of other targets are settled.
+    pub fn others_hold_permits(&self, target: TargetNumber) -> bool {
+        self.limits.job_budget_micros.is_some()
+            && self.targets.values().any(|other| other.number != target && other.permit.is_some())
+    }
+}
+
+/// One repository of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub number: TargetNumber,
+    pub kind: TargetKind,
+    pub repository: String,
+    pub round: RoundNumber,
+    pub paused: bool,
+    pub base: Option<Base>,
+    pub request: Option<OpenRequest>,
+    /// The number of the latest attempt that claimed; zero before the first.
+    pub latest_attempt: AttemptNumber,
+    /// The sandbox of the latest attempt.
+    pub sandbox: Option<SandboxBackend>,
+    /// Why the next attempt is needed.
+    pub next_attempt: AttemptReason,
+    pub fruitless_losses: u32,
+    pub scan: Option<Scanned>,
+    pub baseline: Option<Baseline>,
+    /// The latest recorded tree; the base's before any tool ran.
+    pub tree: Option<ObjectId>,
+    pub latest_thread: ThreadNumber,
+    pub change: Option<Thread>,
+    pub review: Option<Thread>,
+    pub claim: Option<Claim>,
+    /// The tree that checks last ran on after a change, and what they said.
+    pub checked: Option<(ObjectId, CheckVerdict)>,
+    pub repairs: u32,
+    pub permit: Option<OpenPermit>,
+    pub money: Money,
+    /// Responses in the threads that make the change.
+    pub turns: u32,
+    pub tokens: u64,
+    /// Whether the one call that a spent budget allows was made.
+    pub last_call_made: bool,
+    pub diff: Option<ProducedDiff>,
+    pub held: bool,
+    pub outcome: Option<Outcome>,
+}
+
+impl Target {
+    /// The attempt that now holds the target, if one claimed it.
+    pub fn attempt(&self) -> Option<AttemptNumber> {
+        self.request.as_ref().and_then(|request| request.attempt)
+    }
+
+    /// The thread with this number, if it is one of the round's.
+    pub fn thread(&self, number: ThreadNumber) -> Option<&Thread> {
+        [&self.change, &self.review].into_iter().flatten().find(|thread| thread.number == number)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn thread_mut(&mut self, number: ThreadNumber) -> Option<&mut Thread> {
+        [&mut self.change, &mut self.review]
+            .into_iter()
+            .flatten()
+            .find(|thread| thread.number == number)
+    }
+
+    /// Whether the recorded tree differs from the base.
+    pub fn is_changed(&self) -> bool {
+        match (&self.base, self.tree) {
+            (Some(base), Some(tree)) => base.tree != tree,
+            _ => false,
+        }
+    }
+}
+
+/// A request for a worker, and the attempt that claimed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRequest {
+    pub request: RequestId,
+    pub attempt: Option<AttemptNumber>,
+}
+
+/// What the rules need of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scanned {
+    pub tree: ObjectId,
+    pub check_count: u32,
+}
+
+/// How the base stood before any change; empty if no command could run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Baseline {
+    pub commands: Vec<CheckedCommand>,
+}
+
+/// A conversation, as far as the rules need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thread {
+    pub number: ThreadNumber,
+    pub purpose: Purpose,
+    /// The tree that it started from, or judges.
+    pub tree: ObjectId,
+    /// The turn to ask for next.
+    pub next_turn: TurnNumber,
+    /// The call to permit next within that turn.
+    pub next_call: CallNumber,
+    /// The response whose tools are to run.
+    pub tools_open: Option<TurnNumber>,
+    /// How often workers were lost while these tools were theirs to run.
+    pub tool_losses: u32,
+    pub latest_stop: Option<StopReason>,
+    /// Responses in a row that were cut off at `max_tokens`.
+    pub truncations: u32,
+    /// Responses in a row that neither called a tool nor were cut off.
+    pub idle_turns: u32,
+    /// Tokens of the history up to and with the latest response in it.
+    pub context_tokens: u64,
+    /// Whether the provider no longer takes this thread's prefix.
+    pub is_refused_prefix: bool,
+}
+
+/// A `finish` that waits for its judgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub thread: ThreadNumber,
+    pub turn: TurnNumber,
+    pub outcome: FinishOutcome,
+    pub tree: ObjectId,
+    pub checks: Option<CheckVerdict>,
+    pub review: Option<ReviewVerdict>,
+}
+
+/// A diff in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducedDiff {
+    pub tree: ObjectId,
+    pub diff_hash: Sha256,
+    pub partial: bool,
+}
