@@ -1,3 +1,4 @@
 //! Cody Batch: changes code in several repositories from one prompt, and can prove what it did.
 
 pub mod job;
+pub mod scan;
