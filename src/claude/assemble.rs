@@ -1,0 +1,400 @@
+//! One response out of its stream of events. Keeps every block as it came, also kinds and members
+//! that this version does not know, because Claude's provider checks them when they go back.
+
+use cody_events::raw::RawJson;
+use cody_events::thread::{CallClass, StopReason, Usage};
+use serde::Deserialize;
+
+use super::failure::ProviderError;
+use super::raw_object::RawObject;
+use super::sse::SseEvent;
+use super::usage::WireUsage;
+
+/// What a person who watches may be shown while a response arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamProgress<'a> {
+    /// The first event came.
+    Started,
+    /// A block of this kind began; `name` is the tool's if it calls one.
+    Block {
+        index: usize,
+        kind: &'a str,
+        name: Option<&'a str>,
+    },
+    Text(&'a str),
+    Thinking(&'a str),
+    /// So many more bytes of a tool's input.
+    ToolInput(usize),
+}
+
+/// A response, complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    pub message_id: String,
+    pub model: String,
+    /// The blocks, as they must be sent back.
+    pub content: Vec<RawJson>,
+    pub stop_reason: StopReason,
+    /// The stop reason in the provider's own word.
+    pub stop_reason_text: String,
+    pub stop_details: Option<RawJson>,
+    /// What is charged.
+    pub usage: Usage,
+    /// What the provider reported, as far as this version reads it.
+    pub wire_usage: WireUsage,
+    /// The tool call whose input was cut off. Its block in `content` has the empty input `{}`; it
+    /// must neither be run nor enter history.
+    pub incomplete: Option<IncompleteTool>,
+}
+
+/// A tool call that the end of the response cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncompleteTool {
+    /// Which block of the content it is.
+    pub index: usize,
+    /// As much of its input as came.
+    pub partial_input: String,
+}
+
+/// Why a stream gives no response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadStream {
+    pub class: CallClass,
+    pub message: String,
+}
+
+/// Collects the events of one stream.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    start: Option<MessageStart>,
+    usage: Option<WireUsage>,
+    blocks: Vec<OpenBlock>,
+    stop_reason: Option<String>,
+    stop_details: Option<RawJson>,
+    stopped: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct MessageStart {
+    id: String,
+    #[serde(default)]
+    model: String,
+    #[serde(default)]
+    content: Vec<RawObject>,
+    stop_reason: Option<String>,
+    stop_details: Option<RawJson>,
+    usage: Option<WireUsage>,
+}
+
+/// A block and the pieces that came for it.
+#[derive(Debug, Default)]
+struct OpenBlock {
+    members: RawObject,
+    kind: String,
+    /// Strings that grow piece by piece, by member.
+    texts: Vec<(String, String)>,
+    citations: Vec<RawJson>,
+    input: String,
+}
+
+#[derive(Deserialize)]
+struct WireEvent {
+    #[serde(rename = "type")]
+    kind: String,
+    message: Option<MessageStart>,
+    index: Option<usize>,
+    content_block: Option<RawObject>,
+    delta: Option<RawObject>,
+    usage: Option<WireUsage>,
+}
+
+fn malformed(message: impl Into<String>) -> BadStream {
+    BadStream { class: CallClass::Malformed, message: message.into() }
+}
+
+impl Assembler {
+    /// Takes one event. Events of unknown type are skipped, as the provider asks of its clients.
+    pub fn take(
+        &mut self,
+        event: &SseEvent,
+        progress: &mut impl FnMut(StreamProgress<'_>),
+    ) -> Result<(), BadStream> {
+        if event.name == "error" {
+            return Err(provider_error(&event.data));
+        }
+        let wire: WireEvent = match serde_json::from_str(&event.data) {
+            Ok(wire) => wire,
+            Err(_) if !KNOWN.contains(&event.name.as_str()) && !event.name.is_empty() => {
+                return Ok(());
+            }
+            Err(error) => {
+                return Err(malformed(format!("an event of the stream is not readable: {error}")));
+            }
+        };
+        match wire.kind.as_str() {
+            "message_start" => self.begin(wire.message, progress),
+            "content_block_start" => self.begin_block(wire.index, wire.content_block, progress),
+            "content_block_delta" => self.grow(wire.index, wire.delta, progress),
+            "message_delta" => self.note_end(wire.delta, wire.usage),
+            "message_stop" => {
+                self.stopped = true;
+                Ok(())
+            }
+            "error" => Err(provider_error(&event.data)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the stream has said that it is complete.
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// The tokens reported so far.
+    pub fn usage_seen(&self) -> Option<Usage> {
+        self.usage.as_ref().map(WireUsage::charged)
+    }
+
+    /// The response, if all of it came.
+    pub fn finish(self) -> Result<Response, BadStream> {
+        let Some(start) = self.start.filter(|_| self.stopped) else {
+            return Err(BadStream {
+                class: CallClass::Truncated,
+                message: "the stream ended before the response was complete".into(),
+            });
+        };
+        let Some(word) = self.stop_reason else {
+            return Err(malformed("the response is complete but names no stop reason"));
+        };
+        let Some(usage) = self.usage else {
+            return Err(malformed("the response is complete but reports no usage"));
+        };
+        let stop_reason = stop_reason(&word);
+        let last = self.blocks.len().saturating_sub(1);
+        let mut incomplete = None;
+        let mut content = Vec::with_capacity(self.blocks.len());
+        for (index, block) in self.blocks.into_iter().enumerate() {
+            let bare_call = block.kind == "tool_use" && block.input.is_empty();
+            let (bytes, mut partial_input) = block.close()?;
+            // A call that was cut before its input began looks like one without arguments.
+            if bare_call && index == last && was_cut(stop_reason) {
+                partial_input = Some(String::new());
+            }
+            if let Some(partial_input) = partial_input {
+                if index != last || !was_cut(stop_reason) {
+                    return Err(malformed("the input of a tool call is not a JSON object"));
+                }
+                incomplete = Some(IncompleteTool { index, partial_input });
+            }
+            content.push(bytes);
+        }
+        Ok(Response {
+            message_id: start.id,
+            model: start.model,
+            content,
+            stop_reason,
+            stop_reason_text: word,
+            stop_details: self.stop_details,
+            usage: usage.charged(),
+            wire_usage: usage,
+            incomplete,
+        })
+    }
+
+    fn begin(
+        &mut self,
+        message: Option<MessageStart>,
+        progress: &mut impl FnMut(StreamProgress<'_>),
+    ) -> Result<(), BadStream> {
+        let message = message.ok_or_else(|| malformed("`message_start` has no message"))?;
+        if self.start.is_some() {
+            return Err(malformed("the stream starts a second message"));
+        }
+        self.usage = message.usage.clone();
+        self.start = Some(message);
+        progress(StreamProgress::Started);
+        Ok(())
+    }
+
+    fn begin_block(
+        &mut self,
+        index: Option<usize>,
+        members: Option<RawObject>,
+        progress: &mut impl FnMut(StreamProgress<'_>),
+    ) -> Result<(), BadStream> {
+        let members = members.ok_or_else(|| malformed("a block starts without content"))?;
+        if self.start.is_none() || index != Some(self.blocks.len()) {
+            return Err(malformed("the blocks of the stream are out of order"));
+        }
+        let block = OpenBlock::new(members);
+        progress(StreamProgress::Block {
+            index: self.blocks.len(),
+            kind: &block.kind,
+            name: block.members.text("name").as_deref(),
+        });
+        self.blocks.push(block);
+        Ok(())
+    }
+
+    fn grow(
+        &mut self,
+        index: Option<usize>,
+        delta: Option<RawObject>,
+        progress: &mut impl FnMut(StreamProgress<'_>),
+    ) -> Result<(), BadStream> {
+        let block = index.and_then(|index| self.blocks.get_mut(index));
+        match (block, delta) {
+            (Some(block), Some(delta)) => {
+                block.grow(&delta, progress);
+                Ok(())
+            }
+            _ => Err(malformed("a piece of the stream belongs to no block")),
+        }
+    }
+
+    fn note_end(
+        &mut self,
+        delta: Option<RawObject>,
+        usage: Option<WireUsage>,
+    ) -> Result<(), BadStream> {
+        if let Some(delta) = delta {
+            if let Some(word) = delta.text("stop_reason") {
+                self.stop_reason = Some(word);
+            }
+            if let Some(details) = delta.get("stop_details").filter(|raw| raw.get() != "null") {
+                self.stop_details = Some(details.clone());
+            }
+        }
+        if let Some(usage) = usage {
+            self.usage.get_or_insert_default().update(usage);
+        }
+        Ok(())
+    }
+}
+
+/// Reads a response that came as one JSON document.
+pub fn whole_message(text: &str) -> Result<Response, BadStream> {
+    let mut message: MessageStart = serde_json::from_str(text)
+        .map_err(|error| malformed(format!("the response is not a message: {error}")))?;
+    let blocks = std::mem::take(&mut message.content);
+    let assembler = Assembler {
+        usage: message.usage.clone(),
+        blocks: blocks.into_iter().map(OpenBlock::new).collect(),
+        stop_reason: message.stop_reason.clone(),
+        stop_details: message.stop_details.clone(),
+        start: Some(message),
+        stopped: true,
+    };
+    assembler.finish()
+}
+
+const KNOWN: [&str; 8] = [
+    "message_start",
+    "message_delta",
+    "message_stop",
+    "content_block_start",
+    "content_block_delta",
+    "content_block_stop",
+    "ping",
+    "error",
+];
+
+fn provider_error(data: &str) -> BadStream {
+    let error = ProviderError::read(data);
+    BadStream {
+        class: error.class_of_event(),
+        message: format!("the provider broke off the stream: {} {}", error.kind, error.message),
+    }
+}
+
+fn stop_reason(word: &str) -> StopReason {
+    // The names on the wire are the event's own.
+    serde_json::from_value(word.into()).unwrap_or(StopReason::Unknown)
+}
+
+/// Whether a response that stopped so may end in the middle of a tool call.
+fn was_cut(reason: StopReason) -> bool {
+    match reason {
+        StopReason::MaxTokens
+        | StopReason::ModelContextWindowExceeded
+        | StopReason::Refusal
+        | StopReason::Unknown => true,
+        StopReason::EndTurn
+        | StopReason::StopSequence
+        | StopReason::ToolUse
+        | StopReason::PauseTurn => false,
+    }
+}
+
+impl OpenBlock {
+    fn new(members: RawObject) -> Self {
+        let kind = members.text("type").unwrap_or_default();
+        Self { members, kind, ..Self::default() }
+    }
+
+    fn grow(&mut self, delta: &RawObject, progress: &mut impl FnMut(StreamProgress<'_>)) {
+        match delta.text("type").as_deref() {
+            Some("input_json_delta") => {
+                let piece = delta.text("partial_json").unwrap_or_default();
+                self.input.push_str(&piece);
+                progress(StreamProgress::ToolInput(piece.len()));
+            }
+            // A signature comes whole; a second one would replace the first.
+            Some("signature_delta") => {
+                if let Some(signature) = delta.get("signature") {
+                    self.members.set("signature", signature.clone());
+                }
+            }
+            Some("citations_delta") => self.citations.extend(delta.get("citation").cloned()),
+            // Also for kinds of pieces that are not known: strings grow, other values replace.
+            kind => {
+                for (name, value) in delta.members().filter(|(name, _)| *name != "type") {
+                    let Ok(piece) = value.read::<String>() else {
+                        self.members.set(name, value.clone());
+                        continue;
+                    };
+                    match kind {
+                        Some("text_delta") => progress(StreamProgress::Text(&piece)),
+                        Some("thinking_delta") => progress(StreamProgress::Thinking(&piece)),
+                        _ => {}
+                    }
+                    self.lengthen(name, &piece);
+                }
+            }
+        }
+    }
+
+    fn lengthen(&mut self, name: &str, piece: &str) {
+        if let Some((_, text)) = self.texts.iter_mut().find(|(member, _)| member == name) {
+            text.push_str(piece);
+        } else {
+            let start = self.members.text(name).unwrap_or_default();
+            self.texts.push((name.to_owned(), start + piece));
+        }
+    }
+
+    /// The block's bytes, and the input of its tool call if that is not a JSON object.
+    fn close(mut self) -> Result<(RawJson, Option<String>), BadStream> {
+        let unwritable = |error| malformed(format!("a block cannot be kept: {error}"));
+        for (name, text) in &self.texts {
+            self.members.set(name, RawJson::render(text).map_err(unwritable)?);
+        }
+        if !self.citations.is_empty() {
+            let mut all: Vec<RawJson> =
+                self.members.get("citations").and_then(|old| old.read().ok()).unwrap_or_default();
+            all.append(&mut self.citations);
+            self.members.set("citations", RawJson::render(&all).map_err(unwritable)?);
+        }
+        let mut partial = None;
+        if !self.input.is_empty() {
+            match RawJson::parse(self.input.trim()) {
+                Ok(input) if input.get().starts_with('{') => self.members.set("input", input),
+                _ => {
+                    self.members.set("input", RawJson::parse("{}").map_err(unwritable)?);
+                    partial = Some(self.input);
+                }
+            }
+        }
+        Ok((self.members.render().map_err(unwritable)?, partial))
+    }
+}
