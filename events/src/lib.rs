@@ -1,7 +1,9 @@
 //! What happened: the ids, events, envelope and hashes of the log. Pure: no clock, no randomness,
 //! no environment, no I/O.
 
+pub mod envelope;
 pub mod event;
+pub mod hash;
 
 pub mod attempt;
 pub mod delivery;
@@ -15,6 +17,7 @@ pub mod thread;
 pub mod digest;
 pub mod ids;
 pub mod raw;
+pub mod time;
 pub mod tree;
 
 mod upcast;

@@ -138,6 +138,7 @@ impl Client {
             request_id: None,
             rate_limits: RateLimits::default(),
             usage_seen: None,
+            is_unsent: false,
         };
         let outcome = self.exchange(&mut call, body, betas, progress).await;
         let total_ms = millis(started.elapsed());
@@ -157,6 +158,7 @@ impl Client {
                 usage_seen: call.usage_seen,
                 message: failure::without_secret(&message, self.options.api_key.expose_secret()),
                 rate_limits: call.rate_limits,
+                is_unsent: call.is_unsent,
                 total_ms,
             }),
         }
@@ -205,17 +207,21 @@ struct Call {
     request_id: Option<String>,
     rate_limits: RateLimits,
     usage_seen: Option<Usage>,
+    is_unsent: bool,
 }
 
 impl Call {
     async fn headers(
-        &self,
+        &mut self,
         sending: impl Future<Output = Result<reqwest::Response, reqwest::Error>>,
     ) -> Result<reqwest::Response, BadStream> {
         let wait = self.deadline.min(Instant::now() + self.idle);
         match tokio::time::timeout_at(wait, sending).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(broken(error)),
+            Ok(Err(error)) => {
+                self.is_unsent = error.is_connect();
+                Err(broken(error))
+            }
             Err(_) => Err(BadStream {
                 class: CallClass::Timeout,
                 message: "the provider did not begin to answer in time".into(),

@@ -23,8 +23,18 @@ pub struct CallError {
     /// What happened, for a person. Never holds the key; at most 2,000 characters.
     pub message: String,
     pub rate_limits: RateLimits,
+    /// No connection was made, so the request never left.
+    pub is_unsent: bool,
     /// From sending to giving up.
     pub total_ms: u64,
+}
+
+impl CallError {
+    /// Whether the provider may charge for this call: a request that never left and an error that
+    /// it answered with are free, a response that broke off is not.
+    pub fn may_be_charged(&self) -> bool {
+        !self.is_unsent && matches!(self.status, None | Some(200))
+    }
 }
 
 impl fmt::Display for CallError {

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde::Deserialize;
 
-use super::models::{Effort, Model, ModelTable, Retired, Thinking};
+use cody_events::job::Effort;
+
+use super::models::{Model, ModelTable, Retired, Thinking};
 use super::price::{LongTier, Price, Rates};
 
 /// Why a model file cannot be used.

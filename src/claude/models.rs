@@ -3,11 +3,11 @@
 //! nothing and asks no clock: the caller says which day it is.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use cody_events::digest::Sha256;
+use cody_events::job::Effort;
 use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::model_file::{self, BadModelFile};
 use super::price::Price;
@@ -61,17 +61,6 @@ pub enum Thinking {
     Adaptive,
     /// Only with a budget of tokens, which this program does not use.
     None,
-}
-
-/// How much work Claude puts into a response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Effort {
-    Low,
-    Medium,
-    High,
-    Xhigh,
-    Max,
 }
 
 /// A model whose price on the asked day is known.
@@ -210,18 +199,6 @@ impl Model {
     /// Nothing if there is no more to give.
     pub fn raised_max_tokens(&self, cut: u32) -> Option<u32> {
         (cut < self.max_output_tokens).then(|| cut.saturating_mul(2).min(self.max_output_tokens))
-    }
-}
-
-impl fmt::Display for Effort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Xhigh => "xhigh",
-            Self::Max => "max",
-        })
     }
 }
 

@@ -1,12 +1,13 @@
 //! What every request of a thread starts with, rendered once. The maker of a thread builds it
 //! here and records it in `thread-started`; `request.rs` only ever copies those bytes.
 
+use cody_events::job::Effort;
 use cody_events::raw::RawJson;
 use cody_events::thread::ThreadStartedPayload;
 use serde::Serialize;
 
 use super::blocks::{CacheControl, TextBlock};
-use super::models::{Effort, Model, Thinking};
+use super::models::{Model, Thinking};
 use super::request;
 
 /// Collects a prefix and its first message.

@@ -1,0 +1,96 @@
+//! Instants: microseconds inside, RFC 3339 in UTC outside.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// An instant, in microseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+#[schemars(with = "String", extend("format" = "date-time"))]
+pub struct Timestamp(pub i64);
+
+/// A text that is no instant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no RFC 3339 instant such as 2026-11-23T10:00:00Z")]
+pub struct BadTimestamp(String);
+
+impl Timestamp {
+    /// Microseconds since the epoch.
+    pub fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// The day in UTC.
+    pub fn date(self) -> jiff::civil::Date {
+        self.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date()
+    }
+
+    /// Milliseconds from `earlier` to here; zero if it is later.
+    pub fn millis_since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0) / 1_000).unwrap_or(0)
+    }
+
+    /// The instant `ms` later.
+    pub fn plus_millis(self, ms: u64) -> Self {
+        let micros = i64::try_from(ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(micros))
+    }
+
+    fn to_jiff(self) -> jiff::Timestamp {
+        let clamped = self
+            .0
+            .clamp(jiff::Timestamp::MIN.as_microsecond(), jiff::Timestamp::MAX.as_microsecond());
+        jiff::Timestamp::from_microsecond(clamped).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.6}", self.to_jiff())
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = BadTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, BadTimestamp> {
+        text.parse::<jiff::Timestamp>()
+            .map(|instant| Self(instant.as_microsecond()))
+            .map_err(|_| BadTimestamp(text.to_owned()))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outside_an_instant_is_rfc_3339_with_microseconds() {
+        let instant = Timestamp(1_795_428_000_000_001);
+        assert_eq!(instant.to_string(), "2026-11-23T10:00:00.000001Z");
+        assert_eq!(instant.to_string().parse(), Ok(instant));
+        assert_eq!(instant.date().to_string(), "2026-11-23");
+        assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+}

@@ -1,0 +1,249 @@
+//! The one shell around the rules: loads a job's state, asks `decide`, appends, evolves. Every door
+//! and every room goes through here, so a command has one meaning wherever it comes from.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cody_events::envelope::{Door, NewEvent, Recorded};
+use cody_events::event::{DecodeError, Draft, Event, Facts, decode_payload};
+use cody_events::ids::{CommandId, JobId};
+use lru::LruCache;
+
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::job::{Command, Decision, JobState, Rejection, decide};
+use crate::store::{Append, Appended, Expected, Log, LogError};
+
+/// How many events one page of a stream's catch-up holds.
+const PAGE: usize = 500;
+/// How often an append is tried again when somebody else wrote the stream in between.
+const MAX_CONFLICTS: usize = 8;
+
+/// Executes commands and reads what was recorded.
+pub struct App {
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    states: Mutex<LruCache<JobId, Arc<tokio::sync::Mutex<JobState>>>>,
+}
+
+/// Who wishes, and through which door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    pub actor: String,
+    pub door: Door,
+}
+
+impl Asker {
+    /// One of the server's own rooms.
+    pub fn room(name: &str) -> Self {
+        Self { actor: name.to_owned(), door: Door::Server }
+    }
+}
+
+/// What became of a command that was not refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executed {
+    /// Whether this call added events; else they were there before.
+    pub is_new: bool,
+    /// The position of the last event added, or of the log's head.
+    pub position: u64,
+}
+
+/// Why a command was not carried out, or a read gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error("another server has taken over this log; this one stops writing")]
+    Fenced,
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("the facts could not be written as JSON")]
+    Render(#[from] serde_json::Error),
+    #[error("the stream of job {0} kept changing under the command")]
+    Contended(JobId),
+}
+
+/// One event of a job, read back.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub recorded: Recorded,
+    pub event: Event,
+}
+
+impl App {
+    /// A shell over `log` that keeps at most `states` jobs in memory.
+    pub fn new(
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        states: NonZeroUsize,
+    ) -> Self {
+        Self { log, clock, entropy, states: Mutex::new(LruCache::new(states)) }
+    }
+
+    /// The log, for those who read or follow it.
+    pub fn log(&self) -> &Arc<dyn Log> {
+        &self.log
+    }
+
+    /// The clock that all rooms share.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Where ids and secrets come from.
+    pub fn entropy(&self) -> &Arc<dyn Entropy> {
+        &self.entropy
+    }
+
+    /// Carries out `command`, once for each `id`.
+    pub async fn execute(
+        &self,
+        job: JobId,
+        id: CommandId,
+        command: Command,
+        asker: &Asker,
+    ) -> Result<Executed, AppError> {
+        let slot = self.slot(job);
+        let mut state = slot.lock().await;
+        for _ in 0..MAX_CONFLICTS {
+            self.catch_up(job, &mut state).await?;
+            let drafts = match decide(&state, &command) {
+                Decision::Events(drafts) => drafts,
+                Decision::AlreadyRecorded => {
+                    return Ok(Executed {
+                        is_new: false,
+                        position: self.log.head().await?.position,
+                    });
+                }
+                Decision::Rejected(rejection) => return Err(rejection.into()),
+            };
+            match self.append(job, id, &state, &drafts, asker).await? {
+                Appended::Appended { last_position, .. } => {
+                    for draft in &drafts {
+                        state.evolve(&draft.event);
+                    }
+                    return Ok(Executed { is_new: true, position: last_position });
+                }
+                Appended::Duplicate { last_position, .. } => {
+                    *state = JobState::default();
+                    return Ok(Executed { is_new: false, position: last_position });
+                }
+                Appended::Conflict { .. } => *state = JobState::default(),
+                Appended::Fenced { .. } => return Err(AppError::Fenced),
+            }
+        }
+        Err(AppError::Contended(job))
+    }
+
+    /// The state of `job` now; the default state if there is no such job.
+    pub async fn state(&self, job: JobId) -> Result<JobState, AppError> {
+        let slot = self.slot(job);
+        let mut state = slot.lock().await;
+        self.catch_up(job, &mut state).await?;
+        Ok(state.clone())
+    }
+
+    /// The events of `job` after `version`, in order.
+    pub async fn events(&self, job: JobId, version: u64) -> Result<Vec<Told>, AppError> {
+        let mut told = Vec::new();
+        let mut after = version;
+        loop {
+            let page = self.log.read_stream(&job.stream(), after + 1, PAGE).await?;
+            let full = page.len() == PAGE;
+            for recorded in page {
+                after = recorded.version;
+                told.push(Told {
+                    event: Event::decode(&recorded.kind, recorded.schema_version, &recorded.facts)?,
+                    recorded,
+                });
+            }
+            if !full {
+                return Ok(told);
+            }
+        }
+    }
+
+    /// The payload at `position`, as the bytes that were logged; nothing if there is none.
+    pub async fn payload(&self, position: u64) -> Result<Option<Vec<u8>>, AppError> {
+        Ok(self.log.payload(position).await?)
+    }
+
+    /// The payload of an `F` at `position`, read; nothing if there is none or it was removed.
+    pub async fn payload_of<F: Facts>(
+        &self,
+        position: u64,
+    ) -> Result<Option<F::Payload>, AppError> {
+        match self.log.payload(position).await? {
+            Some(bytes) => Ok(Some(decode_payload::<F>(&bytes)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// A command id that no other command has.
+    pub fn new_command_id(&self) -> CommandId {
+        CommandId(self.entropy.uuid_v7(self.clock.now()))
+    }
+
+    fn slot(&self, job: JobId) -> Arc<tokio::sync::Mutex<JobState>> {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(states.get_or_insert(job, || Arc::new(tokio::sync::Mutex::default())))
+    }
+
+    /// Folds what the log has beyond `state`.
+    async fn catch_up(&self, job: JobId, state: &mut JobState) -> Result<(), AppError> {
+        for told in self.events(job, state.version).await? {
+            state.evolve(&told.event);
+        }
+        Ok(())
+    }
+
+    async fn append(
+        &self,
+        job: JobId,
+        id: CommandId,
+        state: &JobState,
+        drafts: &[Draft],
+        asker: &Asker,
+    ) -> Result<Appended, AppError> {
+        let now = self.clock.now();
+        let events = drafts
+            .iter()
+            .map(|draft| {
+                Ok(NewEvent {
+                    kind: draft.event.kind().to_owned(),
+                    schema_version: draft.event.schema_version(),
+                    occurred_at: now,
+                    facts: draft.event.facts_json()?,
+                    payload: draft.payload.clone().map(String::into_bytes),
+                    causation_id: None,
+                })
+            })
+            .collect::<Result<Vec<_>, serde_json::Error>>()?;
+        let expected = match state.version {
+            0 => Expected::NoStream,
+            version => Expected::Exact(version),
+        };
+        let append = Append {
+            stream: job.stream(),
+            expected,
+            command_id: id,
+            actor: asker.actor.clone(),
+            door: asker.door,
+            correlation_id: Some(job.0),
+            unique_key: None,
+            events,
+        };
+        Ok(self.log.append(append).await?)
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}

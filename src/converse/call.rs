@@ -1,0 +1,409 @@
+//! One turn: permits and calls until a response is recorded, or it is clear that none will be.
+
+use std::time::Duration;
+
+use cody_events::ids::{CallNumber, CommandId, JobId, TargetNumber, ThreadNumber, TurnNumber};
+use cody_events::outcome::Outcome;
+use cody_events::raw::RawJson;
+use cody_events::thread::{
+    CallClass, CallFailed, CallFailedPayload, CallPermitted, ClaudeTurn, ClaudeTurnPayload,
+    Purpose, StopReason,
+};
+
+use super::budget::{self, Ask};
+use super::history::History;
+use super::{Advance, ConverseError, Converser, prompts};
+use crate::app::{AppError, Asker};
+use crate::claude::blocks::{BlockView, text_block};
+use crate::claude::client::Reply;
+use crate::claude::failure::CallError;
+use crate::claude::models::Offer;
+use crate::claude::request::Body;
+use crate::claude::retry::{GiveUp, RetryStep, next_step as next_try};
+use crate::job::state::{Job, Target, Thread};
+use crate::job::{Command, NextStep, RejectionCode, next_step};
+
+/// How long a call waits before it asks again whether the budget has room.
+const BUDGET_POLL: Duration = Duration::from_millis(200);
+
+/// One call about to be made.
+struct Call {
+    job: JobId,
+    permit: CallPermitted,
+    body: Body,
+    betas: Vec<String>,
+}
+
+/// What a call came to.
+enum Called {
+    Recorded,
+    Retry(Duration),
+    Conclude(Outcome, String),
+    Stopped,
+}
+
+impl Converser {
+    /// Calls until the thread's next response is in the log.
+    pub(super) async fn next_turn(
+        &self,
+        job: JobId,
+        target: TargetNumber,
+        thread: ThreadNumber,
+    ) -> Result<Advance, ConverseError> {
+        self.settle_orphan(job, target).await?;
+        let history = self.read_history(job, target, thread).await?;
+        let mut failures = 0;
+        loop {
+            let state = self.app.state(job).await?;
+            let Some((job_state, target_state, thread_state)) = find(&state, target, thread) else {
+                return Ok(Advance::Stopped);
+            };
+            match next_step(&state, target) {
+                NextStep::Converse { thread: asked } if asked == thread => {}
+                NextStep::Leave(_) => return Ok(Advance::Stopped),
+                _ => return Ok(Advance::Recorded),
+            }
+            let call = match self.prepare(job, job_state, target_state, thread_state, &history)? {
+                Prepared::Call(call, notice) => match self.permit(&call, notice).await? {
+                    Permitted::Yes => call,
+                    Permitted::Later => {
+                        self.app.clock().sleep(BUDGET_POLL).await;
+                        continue;
+                    }
+                    Permitted::No => return Ok(Advance::Stopped),
+                },
+                Prepared::Wait => {
+                    self.app.clock().sleep(BUDGET_POLL).await;
+                    continue;
+                }
+                Prepared::Spent => return Ok(budget_spent(job_state, target_state)),
+            };
+            match self.make(&call, failures).await? {
+                Called::Recorded => return Ok(Advance::Recorded),
+                Called::Stopped => return Ok(Advance::Stopped),
+                Called::Conclude(outcome, why) => {
+                    return Ok(Advance::Conclude { outcome, evidence: vec![why] });
+                }
+                Called::Retry(after) => {
+                    failures += 1;
+                    self.app.clock().sleep(after).await;
+                }
+            }
+        }
+    }
+
+    /// A permit that no call of this process holds is of a server that died: its response, if there
+    /// was one, is lost and charged in full.
+    async fn settle_orphan(&self, job: JobId, target: TargetNumber) -> Result<(), ConverseError> {
+        let state = self.app.state(job).await?;
+        let permit = state
+            .job
+            .as_ref()
+            .and_then(|job| job.targets.get(&target))
+            .and_then(|target| target.permit);
+        let Some(permit) = permit else { return Ok(()) };
+        let facts = CallFailed {
+            target,
+            thread: permit.thread,
+            turn: permit.turn,
+            call: permit.call,
+            class: CallClass::Orphaned,
+            status: None,
+            request_id: None,
+            usage: None,
+            assumed_micros: permit.reserved_micros,
+            ms: 0,
+        };
+        let message =
+            "The server stopped during this call; it is charged as if fully answered.".to_owned();
+        self.record_failure(job, facts, message).await
+    }
+
+    /// The conversation of `thread` so far.
+    async fn read_history(
+        &self,
+        job: JobId,
+        target: TargetNumber,
+        thread: ThreadNumber,
+    ) -> Result<History, ConverseError> {
+        let mut history = History::default();
+        for told in self.app.events(job, 0).await? {
+            if !History::needs_payload(&told.event, target, thread) {
+                continue;
+            }
+            let position = told.recorded.position;
+            let payload = match told.recorded.payload_len {
+                Some(_) => self.app.payload(position).await?,
+                None => None,
+            };
+            history.add(&told.event, payload.as_deref(), position)?;
+        }
+        Ok(history)
+    }
+
+    /// The next call of the thread, within the budget.
+    fn prepare(
+        &self,
+        job: JobId,
+        job_state: &Job,
+        target: &Target,
+        thread: &Thread,
+        history: &History,
+    ) -> Result<Prepared, ConverseError> {
+        let start =
+            history.start().ok_or(ConverseError::Missing(target.number, "the thread's start"))?;
+        let offer = self.models.lookup(&job_state.model, self.today())?;
+        let mut notice = notice_for(thread)?;
+        let longest = history.request(&notice, u32::MAX)?.bytes.len();
+        let bound = budget::input_bound(
+            thread,
+            history.fresh_bytes() + NOTICE_BYTES,
+            self.models.input_bound(longest + NOTICE_BYTES as usize),
+        );
+        let (max_tokens, reserved_micros, last) =
+            match budget::ask(job_state, target, thread, &offer, bound) {
+                Ask::Call { max_tokens, reserved_micros } => (max_tokens, reserved_micros, false),
+                Ask::LastCall { max_tokens, reserved_micros } => {
+                    if thread.purpose != Purpose::Review {
+                        notice.push(text_block(prompts::LAST_CALL)?);
+                    }
+                    (max_tokens, reserved_micros, true)
+                }
+                Ask::Wait => return Ok(Prepared::Wait),
+                Ask::Spent => return Ok(Prepared::Spent),
+            };
+        let body = history.request(&notice, max_tokens)?;
+        let permit = CallPermitted {
+            target: target.number,
+            thread: thread.number,
+            turn: thread.next_turn,
+            call: thread.next_call,
+            request_hash: body.hash,
+            max_tokens,
+            reserved_micros,
+            price_table: self.models.version().to_owned(),
+            last,
+        };
+        let call = Call { job, permit, body, betas: start.betas.clone() };
+        Ok(Prepared::Call(call, notice))
+    }
+
+    async fn permit(&self, call: &Call, notice: Vec<RawJson>) -> Result<Permitted, ConverseError> {
+        let id = call.command_id("permit");
+        let command = Command::PermitCall { permit: call.permit.clone(), notice };
+        match self.app.execute(call.job, id, command, &converser()).await {
+            Ok(_) => Ok(Permitted::Yes),
+            Err(AppError::Rejected(rejection)) => match rejection.code {
+                RejectionCode::BudgetBusy => Ok(Permitted::Later),
+                RejectionCode::BudgetSpent
+                | RejectionCode::JobPaused
+                | RejectionCode::JobCancelled
+                | RejectionCode::TargetFinished => Ok(Permitted::No),
+                _ => Err(AppError::Rejected(rejection).into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends one request and records what came of it.
+    async fn make(&self, call: &Call, failures: u32) -> Result<Called, ConverseError> {
+        let admission = self.limiter.admit().await;
+        let sent = self.client.send(call.body.bytes.clone(), &call.betas, |_| {}).await;
+        self.limiter.learn(match &sent {
+            Ok(reply) => &reply.rate_limits,
+            Err(error) => &error.rate_limits,
+        });
+        drop(admission);
+        match sent {
+            Ok(reply) => {
+                self.record_turn(call, reply).await?;
+                Ok(Called::Recorded)
+            }
+            Err(error) => self.failed(call, error, failures).await,
+        }
+    }
+
+    async fn record_turn(&self, call: &Call, reply: Reply) -> Result<(), ConverseError> {
+        let permit = &call.permit;
+        let state = self.app.state(call.job).await?;
+        let model = state.job.map(|job| job.model).unwrap_or_default();
+        let offer = self.models.lookup(&model, self.today())?;
+        let response = reply.response;
+        let tool_count = response
+            .content
+            .iter()
+            .filter(|block| matches!(BlockView::of(block), BlockView::ToolUse { .. }))
+            .count();
+        let stop_reason = response.stop_reason;
+        let facts = ClaudeTurn {
+            target: permit.target,
+            thread: permit.thread,
+            turn: permit.turn,
+            call: permit.call,
+            stop_reason,
+            in_history: enters_history(stop_reason, &response.content, tool_count),
+            tool_count: u32::try_from(tool_count).unwrap_or(u32::MAX),
+            usage: response.usage,
+            cost_micros: offer.price.cost_micros(&response.usage),
+            ms: reply.total_ms,
+            request_id: reply.request_id,
+        };
+        let payload = ClaudeTurnPayload {
+            content: response.content,
+            stop_reason: response.stop_reason_text,
+            stop_details: response.stop_details,
+        };
+        let command = Command::RecordTurn(Box::new((facts, payload)));
+        self.app.execute(call.job, call.command_id("turn"), command, &converser()).await?;
+        Ok(())
+    }
+
+    async fn failed(
+        &self,
+        call: &Call,
+        error: CallError,
+        failures: u32,
+    ) -> Result<Called, ConverseError> {
+        let permit = &call.permit;
+        let facts = CallFailed {
+            target: permit.target,
+            thread: permit.thread,
+            turn: permit.turn,
+            call: permit.call,
+            class: error.class,
+            status: error.status,
+            request_id: error.request_id.clone(),
+            usage: error.usage_seen,
+            assumed_micros: if error.may_be_charged() { permit.reserved_micros } else { 0 },
+            ms: error.total_ms,
+        };
+        let message = error.message.clone();
+        self.record_failure(call.job, facts, message).await?;
+        let jitter = self.app.entropy().fraction();
+        Ok(match next_try(error.class, failures + 1, error.retry_after, jitter) {
+            RetryStep::After(after) => Called::Retry(after),
+            RetryStep::NewThread => Called::Recorded,
+            RetryStep::GiveUp { why } => {
+                let outcome = match why {
+                    GiveUp::Context => Outcome::Stuck,
+                    GiveUp::Refused
+                    | GiveUp::Account
+                    | GiveUp::SpendCap
+                    | GiveUp::Exhausted
+                    | GiveUp::LongWait => Outcome::Failed,
+                };
+                Called::Conclude(outcome, format!("The call to Claude failed ({error}): {why}."))
+            }
+        })
+    }
+
+    async fn record_failure(
+        &self,
+        job: JobId,
+        facts: CallFailed,
+        message: String,
+    ) -> Result<(), ConverseError> {
+        let id = command_id("failed", job, facts.target, facts.thread, facts.turn, facts.call);
+        let command = Command::FailCall(Box::new((facts, CallFailedPayload { message })));
+        self.app.execute(job, id, command, &converser()).await?;
+        Ok(())
+    }
+
+    /// The day whose prices hold.
+    fn today(&self) -> crate::claude::models::Date {
+        self.app.clock().now().date()
+    }
+}
+
+/// Room for the harness's own words in the bound of a request.
+const NOTICE_BYTES: u64 = 1_024;
+
+#[expect(clippy::large_enum_variant, reason = "made once a call and taken apart at once")]
+enum Prepared {
+    Call(Call, Vec<RawJson>),
+    Wait,
+    Spent,
+}
+
+enum Permitted {
+    Yes,
+    Later,
+    No,
+}
+
+impl Call {
+    fn command_id(&self, what: &str) -> CommandId {
+        let permit = &self.permit;
+        command_id(what, self.job, permit.target, permit.thread, permit.turn, permit.call)
+    }
+}
+
+fn command_id(
+    what: &str,
+    job: JobId,
+    target: TargetNumber,
+    thread: ThreadNumber,
+    turn: TurnNumber,
+    call: CallNumber,
+) -> CommandId {
+    CommandId::derived(&[
+        what,
+        &job.to_string(),
+        &target.to_string(),
+        &thread.to_string(),
+        &turn.to_string(),
+        &call.to_string(),
+    ])
+}
+
+fn converser() -> Asker {
+    Asker::room("converser")
+}
+
+fn find(
+    state: &crate::job::JobState,
+    target: TargetNumber,
+    thread: ThreadNumber,
+) -> Option<(&Job, &Target, &Thread)> {
+    let job = state.job.as_ref()?;
+    let target = job.targets.get(&target)?;
+    Some((job, target, target.thread(thread)?))
+}
+
+/// What the harness adds to the next request: after a cut-off response, or one that did nothing.
+fn notice_for(thread: &Thread) -> Result<Vec<RawJson>, serde_json::Error> {
+    if thread.purpose == Purpose::Review {
+        return Ok(Vec::new());
+    }
+    let words = match (thread.truncations, thread.idle_turns) {
+        (0, 0) => return Ok(Vec::new()),
+        (0, _) => prompts::NUDGE,
+        (_, _) => prompts::CUT_OFF,
+    };
+    Ok(vec![text_block(words)?])
+}
+
+/// Whether later requests carry this response. One that was cut off, refused, or says nothing at
+/// all would make them invalid.
+fn enters_history(stop: StopReason, content: &[RawJson], tool_count: usize) -> bool {
+    match stop {
+        StopReason::MaxTokens | StopReason::Refusal | StopReason::ModelContextWindowExceeded => false,
+        StopReason::ToolUse => tool_count > 0,
+        StopReason::EndTurn | StopReason::StopSequence | StopReason::Unknown => {
+            !content.is_empty() && tool_count == 0
+        }
+        StopReason::PauseTurn => !content.is_empty(),
+    }
+}
+
+fn budget_spent(job: &Job, target: &Target) -> Advance {
+    let spent = target.money.spent_micros();
+    Advance::Conclude {
+        outcome: Outcome::BudgetStopped,
+        evidence: vec![format!(
+            "The budget is spent: {spent} of {} micro-dollars for this target, {} for the job.",
+            job.limits.budget_micros,
+            job.spent_micros(),
+        )],
+    }
+}

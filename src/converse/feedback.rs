@@ -1,0 +1,154 @@
+//! What a worker's checks mean for a change, and what Claude is told of it.
+
+use cody_events::evidence::{
+    CheckPhase, CheckSkip, CheckVerdict, CheckedCommand, ChecksRan, ChecksRanPayload, CommandOutput,
+    RepoScannedPayload,
+};
+use cody_events::ids::AttemptNumber;
+use cody_events::job::{CheckSource, CreatedPayload};
+use cody_events::raw::RawJson;
+
+use super::prompts;
+use crate::claude::blocks::tool_result;
+use crate::job::state::{Baseline, Job, Target};
+use crate::job::next_step::ClaimProblem;
+use crate::job::MAX_REPAIRS;
+use crate::wire::ChecksReport;
+
+/// Checks as they are recorded.
+pub type Judgement = (ChecksRan, ChecksRanPayload);
+
+/// The commands that check a target.
+pub fn commands(
+    source: CheckSource,
+    created: &CreatedPayload,
+    scanned: &RepoScannedPayload,
+) -> Vec<String> {
+    match source {
+        CheckSource::Given => created.checks.clone(),
+        CheckSource::Detected => scanned.checks.iter().map(|check| check.command.clone()).collect(),
+        CheckSource::Off => Vec::new(),
+    }
+}
+
+/// Judges a worker's report on the checks of `target`. Commands that a person named must pass;
+/// commands that the scan found must not fail where they passed before.
+pub fn judge(
+    job: &Job,
+    target: &Target,
+    attempt: AttemptNumber,
+    report: ChecksReport,
+    finish_id: Option<&str>,
+) -> Result<Judgement, serde_json::Error> {
+    let mut facts = ChecksRan {
+        target: target.number,
+        attempt,
+        tree: report.tree,
+        phase: report.phase,
+        image: None,
+        cache: report.cache,
+        commands: report.results,
+        skipped: report.skipped,
+        verdict: None,
+        answers_finish: false,
+    };
+    let mut payload = ChecksRanPayload { commands: report.outputs, finish_result: None };
+    if facts.phase == CheckPhase::Baseline {
+        return Ok((facts, payload));
+    }
+    let must_pass = job.checks == CheckSource::Given;
+    let failures = failures(must_pass, target.baseline.as_ref(), &facts.commands);
+    facts.verdict = Some(verdict(facts.skipped, &failures));
+    if facts.verdict == Some(CheckVerdict::Failed) && target.repairs < MAX_REPAIRS {
+        let failed: Vec<(&CommandOutput, &CheckedCommand)> = failures
+            .iter()
+            .filter_map(|index| payload.commands.get(*index).zip(facts.commands.get(*index)))
+            .collect();
+        payload.finish_result =
+            finish_result(finish_id, &prompts::checks_failed(must_pass, &failed))?;
+        facts.answers_finish = payload.finish_result.is_some();
+    }
+    Ok((facts, payload))
+}
+
+fn verdict(skipped: Option<CheckSkip>, failures: &[usize]) -> CheckVerdict {
+    match skipped {
+        Some(CheckSkip::NoCommands | CheckSkip::NoSandbox) => CheckVerdict::Unchecked,
+        Some(CheckSkip::ClaimRefused) => CheckVerdict::Refused,
+        Some(CheckSkip::SameTree) | None if failures.is_empty() => CheckVerdict::Passed,
+        Some(CheckSkip::SameTree) | None => CheckVerdict::Failed,
+    }
+}
+
+/// The commands, by index, that fail and may not.
+fn failures(must_pass: bool, baseline: Option<&Baseline>, results: &[CheckedCommand]) -> Vec<usize> {
+    let failed_before =
+        |index: usize| baseline.and_then(|b| b.commands.get(index)).is_some_and(|c| !c.passed());
+    results
+        .iter()
+        .enumerate()
+        .filter(|(index, result)| !result.passed() && (must_pass || !failed_before(*index)))
+        .map(|(index, _)| index)
+        .collect()
+}
+
+/// The same verdict for the same tree, without running anything again.
+pub fn reuse(
+    target: &Target,
+    attempt: AttemptNumber,
+    phase: CheckPhase,
+    verdict: CheckVerdict,
+    finish_id: Option<&str>,
+) -> Result<Judgement, serde_json::Error> {
+    let sent_back = verdict == CheckVerdict::Failed && target.repairs < MAX_REPAIRS;
+    let finish_result = if sent_back {
+        finish_result(finish_id, "The checks fail as before: /repo has not changed since they ran.")?
+    } else {
+        None
+    };
+    Ok(skipped(target, attempt, phase, CheckSkip::SameTree, verdict, finish_result))
+}
+
+/// Sends a claim back that the tree does not bear out.
+pub fn refuse(
+    target: &Target,
+    attempt: AttemptNumber,
+    phase: CheckPhase,
+    why: ClaimProblem,
+    finish_id: Option<&str>,
+) -> Result<Judgement, serde_json::Error> {
+    let words = match why {
+        ClaimProblem::NothingChanged => prompts::NOTHING_CHANGED,
+        ClaimProblem::SomethingChanged => prompts::SOMETHING_CHANGED,
+    };
+    let result = finish_result(finish_id, words)?;
+    Ok(skipped(target, attempt, phase, CheckSkip::ClaimRefused, CheckVerdict::Refused, result))
+}
+
+fn skipped(
+    target: &Target,
+    attempt: AttemptNumber,
+    phase: CheckPhase,
+    skip: CheckSkip,
+    verdict: CheckVerdict,
+    finish_result: Option<RawJson>,
+) -> Judgement {
+    let tree = target.claim.as_ref().map(|claim| claim.tree).or(target.tree);
+    let facts = ChecksRan {
+        target: target.number,
+        attempt,
+        tree: tree.unwrap_or(cody_events::digest::ObjectId::ZERO),
+        phase,
+        image: None,
+        cache: None,
+        commands: Vec::new(),
+        skipped: Some(skip),
+        verdict: Some(verdict),
+        answers_finish: finish_result.is_some(),
+    };
+    (facts, ChecksRanPayload { commands: Vec::new(), finish_result })
+}
+
+fn finish_result(id: Option<&str>, words: &str) -> Result<Option<RawJson>, serde_json::Error> {
+    id.map(|id| tool_result(id, words, true)).transpose()
+}

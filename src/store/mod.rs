@@ -1,0 +1,125 @@
+//! The log: what happened, in the order in which it was taken, and the small tables beside it.
+//!
+//! [`Log`] is the contract; [`sqlite::SqliteLog`] keeps it in one file. Nothing outside this room
+//! knows SQLite. There is one logical writer, which gives positions; it answers an append only
+//! after the commit that holds it.
+
+pub mod side;
+pub mod sqlite;
+pub mod subscription;
+pub mod verify;
+
+mod lock;
+mod row;
+mod schema;
+mod writer;
+
+use async_trait::async_trait;
+use cody_events::digest::Sha256;
+use cody_events::envelope::{Door, NewEvent, Recorded};
+use cody_events::ids::{CommandId, EventId};
+use uuid::Uuid;
+
+pub use lock::LockError;
+pub use sqlite::SqliteLog;
+pub use subscription::{Cursor, Subscription};
+
+/// The most events that one command may append.
+pub const MAX_EVENTS: usize = 40;
+/// The most bytes of headers and facts that one command may append.
+pub const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// One command's events for one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    pub stream: String,
+    pub expected: Expected,
+    pub command_id: CommandId,
+    pub actor: String,
+    pub door: Door,
+    pub correlation_id: Option<Uuid>,
+    /// What keeps two commands of one wish apart from two wishes.
+    pub unique_key: Option<UniqueKey>,
+    pub events: Vec<NewEvent>,
+}
+
+/// What version the stream has to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    NoStream,
+    Exact(u64),
+    Any,
+}
+
+/// A key that its actor uses once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UniqueKey {
+    pub actor: String,
+    pub key: String,
+    /// The SHA-256 of the request that the key stands for.
+    pub request_digest: Sha256,
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appended {
+    /// It is in the log, durably.
+    Appended { first_position: u64, last_position: u64, last_version: u64 },
+    /// The same command with the same content was there before; this is where.
+    Duplicate { first_position: u64, last_position: u64, stream: String },
+    /// The stream has another version. Nothing was added.
+    Conflict { actual_version: u64 },
+    /// Another server has opened the log since. Nothing was added, and nothing will be.
+    Fenced { current_epoch: u64 },
+}
+
+/// Why the log did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LogError {
+    /// What was asked can never be taken.
+    #[error("the log refuses the append: {message} ({code})")]
+    Rejected { code: &'static str, message: String },
+    /// It could be taken at another time. Nothing that was acknowledged is lost.
+    #[error("the log is not available: {0}; it is tried again with the next command")]
+    Unavailable(String),
+    /// What is stored is not what was written.
+    #[error("the log is damaged at {place}: {what}")]
+    Damaged { place: String, what: String },
+}
+
+/// Where the log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    pub position: u64,
+    pub log_hash: Sha256,
+}
+
+/// An append-only log of streams with one order over all of them.
+#[async_trait]
+pub trait Log: Send + Sync {
+    /// Adds one command's events, all or none, durably.
+    async fn append(&self, append: Append) -> Result<Appended, LogError>;
+
+    /// Up to `limit` events of `stream` from `from_version` on, in order.
+    async fn read_stream(
+        &self,
+        stream: &str,
+        from_version: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, LogError>;
+
+    /// Up to `limit` events after `position`, in order.
+    async fn read_log(&self, after: u64, limit: usize) -> Result<Vec<Recorded>, LogError>;
+
+    /// The payload at `position`, as it was given; nothing if there is none or it was removed.
+    async fn payload(&self, position: u64) -> Result<Option<Vec<u8>>, LogError>;
+
+    /// Where the log ends.
+    async fn head(&self) -> Result<Head, LogError>;
+
+    /// The event with this id, if it is in the log.
+    async fn find_event(&self, id: EventId) -> Result<Option<Recorded>, LogError>;
+
+    /// Follows the log from `cursor` on: first what is there, then what comes.
+    fn subscribe(&self, cursor: Cursor) -> Subscription;
+}

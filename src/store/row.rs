@@ -1,0 +1,84 @@
+//! Events as rows of the table `events`.
+
+use cody_events::digest::Sha256;
+use cody_events::envelope::{Door, Recorded};
+use cody_events::ids::{CommandId, EventId};
+use cody_events::time::Timestamp;
+use rusqlite::types::Type;
+use rusqlite::{CachedStatement, Row, params};
+use uuid::Uuid;
+
+/// Every column, in the order of the table.
+pub(super) const COLUMNS: &str = "position, stream, version, event_id, command_id, type, \
+    schema_version, recorded_at, occurred_at, actor, door, causation_id, correlation_id, facts, \
+    payload_len, payload_commit, event_hash, log_hash";
+
+/// The statement that [`insert`] runs.
+pub(super) const INSERT: &str = "INSERT INTO events VALUES \
+    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+
+/// Adds one event.
+pub(super) fn insert(
+    statement: &mut CachedStatement<'_>,
+    event: &Recorded,
+) -> rusqlite::Result<()> {
+    statement.execute(params![
+        event.position.cast_signed(),
+        event.stream,
+        event.version.cast_signed(),
+        event.event_id.0.as_bytes(),
+        event.command_id.0.as_bytes(),
+        event.kind,
+        event.schema_version,
+        event.recorded_at.as_micros(),
+        event.occurred_at.as_micros(),
+        event.actor,
+        event.door.name(),
+        event.causation_id.as_ref().map(|id| id.0.as_bytes()),
+        event.correlation_id.as_ref().map(Uuid::as_bytes),
+        event.facts,
+        event.payload_len.map(u64::cast_signed),
+        event.payload_commit.as_ref().map(Sha256::as_bytes),
+        event.event_hash.as_bytes(),
+        event.log_hash.as_bytes(),
+    ])?;
+    Ok(())
+}
+
+/// Reads one event.
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Recorded> {
+    let door: String = row.get(10)?;
+    let door = Door::named(&door).ok_or_else(|| wrong(10, Type::Text, "no such door"))?;
+    Ok(Recorded {
+        position: row.get::<_, i64>(0)?.cast_unsigned(),
+        stream: row.get(1)?,
+        version: row.get::<_, i64>(2)?.cast_unsigned(),
+        event_id: EventId(uuid(row, 3)?),
+        command_id: CommandId(uuid(row, 4)?),
+        kind: row.get(5)?,
+        schema_version: row.get(6)?,
+        recorded_at: Timestamp(row.get(7)?),
+        occurred_at: Timestamp(row.get(8)?),
+        actor: row.get(9)?,
+        door,
+        causation_id: optional(row, 11)?.map(EventId),
+        correlation_id: optional(row, 12)?,
+        facts: row.get(13)?,
+        payload_len: row.get::<_, Option<i64>>(14)?.map(i64::cast_unsigned),
+        payload_commit: row.get::<_, Option<[u8; 32]>>(15)?.map(Sha256),
+        event_hash: Sha256(row.get(16)?),
+        log_hash: Sha256(row.get(17)?),
+    })
+}
+
+fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    Ok(Uuid::from_bytes(row.get(column)?))
+}
+
+fn optional(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
+    Ok(row.get::<_, Option<[u8; 16]>>(column)?.map(Uuid::from_bytes))
+}
+
+fn wrong(column: usize, kind: Type, what: &'static str) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, kind, what.into())
+}

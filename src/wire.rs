@@ -1,0 +1,214 @@
+//! What worker and server say to each other: JSON over HTTP, every message a POST under
+//! `/worker/v1/`. The worker's token names its job, target and attempt, so no body repeats them.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use cody_events::attempt::{AttemptEnd, Base, SandboxBackend};
+use cody_events::digest::ObjectId;
+use cody_events::evidence::Language;
+use cody_events::evidence::{
+    CheckPhase, CheckSkip, CheckedCommand, CommandOutput, RepoScannedPayload,
+};
+use cody_events::ids::{AttemptNumber, JobId, RequestId, TargetNumber, ThreadNumber, TurnNumber};
+use cody_events::raw::RawJson;
+use cody_events::thread::{Finish, FullOutput, RanTool};
+use cody_events::tree::{Blob, ChangedEntry};
+
+/// The path that every route of the protocol starts with.
+pub const PREFIX: &str = "/worker/v1";
+/// The largest body either side sends, in bytes: a turn's new blobs travel in one message.
+pub const MAX_BODY_BYTES: usize = 512 * 1024 * 1024;
+
+/// What a local worker reads from its standard input, one line of JSON: never argv, never the
+/// environment, both of which other processes may see.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerSecret {
+    /// Proves that this worker was asked for; good for one claim.
+    pub nonce: String,
+    /// Where the server leaves its address, to find it again after a restart.
+    pub address_file: Option<PathBuf>,
+    /// The directory in which the worker makes its own.
+    pub scratch: PathBuf,
+    /// What a sandbox may be given, and how tightly.
+    pub settings: WorkerSettings,
+}
+
+/// How a worker works; the server's configuration decides.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerSettings {
+    pub sandbox: bool,
+    pub extra_mounts: Vec<PathBuf>,
+    pub check_timeout_ms: u64,
+    pub tool_timeout_ms: u64,
+    pub output_bytes: u64,
+    pub new_entries_a_turn: u64,
+    pub new_bytes_a_turn: u64,
+    pub max_files: u64,
+    pub max_bytes: u64,
+    pub max_file_bytes: u64,
+}
+
+/// `claim`: the worker's first act.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Claim {
+    pub job: JobId,
+    pub target: TargetNumber,
+    pub request: RequestId,
+    pub nonce: String,
+    /// Host and pid, or the container.
+    pub worker: String,
+    pub pid: u32,
+    /// The kernel's start time of the process, which tells a reused pid apart.
+    pub process_start: u64,
+    pub app_version: String,
+    pub image: Option<String>,
+    pub sandbox: SandboxBackend,
+}
+
+/// The answer to `claim`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Assignment {
+    pub attempt: AttemptNumber,
+    /// Bound to this attempt; every later message carries it as a bearer token.
+    pub token: String,
+    pub lease_ms: u64,
+    pub heartbeat_ms: u64,
+    pub repository: String,
+    pub default_branch: String,
+    pub base: Base,
+    /// The directory of the server's pack of the base, on the same machine.
+    pub pack_dir: Option<PathBuf>,
+    pub prompt: String,
+    /// Whether Claude may run commands.
+    pub bash: bool,
+    /// The latest recorded tree, as what differs from the base, with the contents it needs.
+    pub tree: ObjectId,
+    pub changed: Vec<ChangedEntry>,
+    pub blobs: Vec<Blob>,
+    /// Whether an earlier attempt ran tools, so that its scratch is gone.
+    pub took_over: bool,
+}
+
+/// The answer to `heartbeat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Heartbeat {
+    /// The lease is renewed.
+    GoOn,
+    /// The worker leaves at once, and everything it started with it.
+    Leave,
+}
+
+/// The answer to `next`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    Scan,
+    RunChecks {
+        phase: CheckPhase,
+        tree: ObjectId,
+        commands: Vec<String>,
+    },
+    RunTools {
+        thread: ThreadNumber,
+        turn: TurnNumber,
+        tools: Vec<AskedTool>,
+    },
+    /// Nothing yet; ask again.
+    Wait,
+    /// Nothing is left to do.
+    Leave {
+        how: AttemptEnd,
+    },
+}
+
+/// A tool that Claude asks for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AskedTool {
+    pub id: String,
+    pub name: String,
+    pub input: RawJson,
+}
+
+/// `scan`: what the scan of the base found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ScanReport {
+    pub base_commit: ObjectId,
+    pub tree: ObjectId,
+    pub languages: Vec<Language>,
+    pub file_count: u64,
+    pub byte_count: u64,
+    pub found: RepoScannedPayload,
+}
+
+/// `checks`: how the commands went on a fresh checkout of `tree`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChecksReport {
+    pub phase: CheckPhase,
+    pub tree: ObjectId,
+    pub cache: Option<String>,
+    pub skipped: Option<CheckSkip>,
+    pub results: Vec<CheckedCommand>,
+    pub outputs: Vec<CommandOutput>,
+}
+
+/// `tools`: what the tools of one response gave, all or none.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ToolsReport {
+    pub thread: ThreadNumber,
+    pub turn: TurnNumber,
+    pub tools: Vec<RanTool>,
+    pub results: Vec<RawJson>,
+    pub finish: Option<Finish>,
+    pub outputs: Vec<FullOutput>,
+    pub tree_before: ObjectId,
+    pub tree_after: ObjectId,
+    /// Between the tree before and the tree after.
+    pub changed: Vec<ChangedEntry>,
+    pub blobs: Vec<Blob>,
+}
+
+/// `end`: the worker's last word.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndReport {
+    pub how: AttemptEnd,
+    pub detail: Option<String>,
+}
+
+/// `output`: the whole output of an earlier tool call.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OutputRequest {
+    pub turn: TurnNumber,
+    pub tool: String,
+}
+
+/// The answer to `output`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OutputAnswer {
+    pub output: Option<String>,
+}
+
+/// The answer to a report: whether it was new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub recorded: bool,
+}
+
+/// The body of a refusal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Refusal {
+    /// A stable code, such as `fenced`.
+    pub code: String,
+    pub message: String,
+}
+
+/// What a server leaves in its data directory, readable by its owner alone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ServerAddress {
+    pub url: String,
+    pub pid: u32,
+    /// A local admin credential, for the command line on the same machine.
+    pub token: String,
+}

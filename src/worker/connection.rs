@@ -1,0 +1,142 @@
+//! The worker's line to the server: posts messages, and rides out a server that restarts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::wire::{self, Refusal};
+
+/// How long the worker waits before it tries a server again that did not answer.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// The longest that one request may take; `next` is held by the server for less.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Why a message was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    #[error("the server refused: {message} ({code})")]
+    Refused { code: String, message: String },
+    #[error("no server answered for {} s", .0.as_secs())]
+    Away(Duration),
+    #[error("the server's answer makes no sense")]
+    Garbled(#[source] reqwest::Error),
+    #[error("no HTTP client can be made")]
+    Client(#[source] reqwest::Error),
+}
+
+impl ConnectionError {
+    /// Whether this worker has lost its right to the target, for whatever reason.
+    pub fn is_dismissal(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => code != "out-of-order",
+            Self::Away(_) | Self::Garbled(_) | Self::Client(_) => false,
+        }
+    }
+}
+
+/// A line to the server at an address that may change.
+#[derive(Debug)]
+pub struct Connection {
+    http: reqwest::Client,
+    server: Mutex<String>,
+    /// Where a restarted server leaves its new address.
+    address_file: Option<PathBuf>,
+    token: Option<String>,
+    /// How long the server may stay away.
+    patience: Duration,
+}
+
+impl Connection {
+    /// A line to `server`.
+    pub fn new(
+        server: String,
+        address_file: Option<PathBuf>,
+        patience: Duration,
+    ) -> Result<Self, ConnectionError> {
+        crate::tls::install();
+        let http = reqwest::Client::builder()
+            .timeout(REQUEST_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(ConnectionError::Client)?;
+        Ok(Self { http, server: Mutex::new(server), address_file, token: None, patience })
+    }
+
+    /// The same line, with the token and the patience of a claim.
+    pub fn claimed(self, token: String, patience: Duration) -> Self {
+        Self { token: Some(token), patience, ..self }
+    }
+
+    /// Posts `message` to `route`, again and again while the server is away, up to its patience.
+    /// Every message may arrive twice; the server knows them apart.
+    pub async fn post<M: Serialize, A: DeserializeOwned>(
+        &self,
+        route: &str,
+        message: &M,
+    ) -> Result<A, ConnectionError> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            match self.try_post(route, message).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Away) if Instant::now() >= deadline => {
+                    return Err(ConnectionError::Away(self.patience));
+                }
+                Err(Failure::Away) => {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                    self.reread_address().await;
+                }
+            }
+        }
+    }
+
+    async fn try_post<M: Serialize, A: DeserializeOwned>(
+        &self,
+        route: &str,
+        message: &M,
+    ) -> Result<A, Failure> {
+        let server = self.server.lock().await.clone();
+        let mut request = self.http.post(format!("{server}{}/{route}", wire::PREFIX)).json(message);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await.map_err(|_| Failure::Away)?;
+        let status = answer.status();
+        if status.is_server_error() {
+            return Err(Failure::Away);
+        }
+        if !status.is_success() {
+            let refusal = answer.json::<Refusal>().await.unwrap_or_else(|_| Refusal {
+                code: "refused".to_owned(),
+                message: format!("HTTP {status}"),
+            });
+            return Err(Failure::Final(ConnectionError::Refused {
+                code: refusal.code,
+                message: refusal.message,
+            }));
+        }
+        answer.json().await.map_err(|error| match error.is_decode() {
+            true => Failure::Final(ConnectionError::Garbled(error)),
+            false => Failure::Away,
+        })
+    }
+
+    /// A restarted server listens elsewhere and says so in its address file.
+    async fn reread_address(&self) {
+        let Some(file) = &self.address_file else { return };
+        let Ok(text) = tokio::fs::read_to_string(file).await else { return };
+        if let Ok(address) = serde_json::from_str::<wire::ServerAddress>(&text) {
+            *self.server.lock().await = address.url;
+        }
+    }
+}
+
+enum Failure {
+    Away,
+    Final(ConnectionError),
+}
