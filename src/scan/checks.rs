@@ -12,6 +12,8 @@ use super::{LanguageShare, ReadHead, ScanLimits};
 
 mod node;
 mod python;
+#[cfg(test)]
+mod tests;
 
 /// A command that probably checks the repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -14,7 +14,7 @@ const FILES: usize = 100_000;
 /// 100,000 of these make 1 GiB.
 const FILE_BYTES: usize = 10_737;
 const PROMPT: &str = "Make `retry_with_backoff` honour the Retry-After header in every client, and \
-                      add a test for service 77 in src/group042/mod007/file3.rs";
+                      add a test for service 77 in src/group042/mod007/file3.go";
 
 /// Paths like those of a large monorepo: 1,000 folders on two levels, 100 files in each.
 fn path(number: usize) -> String {
@@ -123,6 +123,6 @@ fn a_gibibyte_on_disk_is_scanned_with_the_usual_limits() {
     println!("{:#?}", &scan.findings.candidates[..4]);
     assert_eq!(
         (first.path.to_string().as_str(), first.mention),
-        ("src/group042/mod007/file3.rs", Mention::Path)
+        ("src/group042/mod007/file3.go", Mention::Path)
     );
 }

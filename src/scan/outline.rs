@@ -95,7 +95,9 @@ pub fn folders(listing: &Listing<'_>) -> Vec<Folder> {
     let mut folders = BTreeMap::<&[u8], (u64, u64)>::new();
     for file in listing.files().iter().filter(|file| file.is_listable()) {
         let path = file.path.as_bytes();
-        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').take(2);
+        // What a folder of vendored or generated files holds is nobody's outline.
+        let levels = if matches!(file.sort, Sort::Vendored | Sort::Generated) { 1 } else { 2 };
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').take(levels);
         for (at, _) in slashes {
             let (files, bytes) = folders.entry(&path[..at]).or_default();
             *files += 1;

@@ -1,5 +1,6 @@
 //! Finds the lines of a candidate that say why it is one.
 
+use grep_regex::RegexMatcher;
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch};
 
 use super::super::ReadHead;
@@ -12,17 +13,22 @@ const LINE_MAX: usize = 5;
 /// The most matching lines that are weighed; a file with more has said enough.
 const WEIGHED_MAX: usize = 2000;
 
-/// At most five line numbers, from 1 and in order: those with the most terms, identifiers as the
-/// prompt spells them counting double.
-pub fn telling(file: &File<'_>, terms: &Terms, max: usize, read_head: &ReadHead<'_>) -> Vec<u64> {
-    let (Some(matcher), Ok(mut head)) = (super::any_term(terms), read_head(file.path, max)) else {
-        return Vec::new();
-    };
+/// At most five line numbers, from 1 and in order: those with the most and rarest terms,
+/// identifiers spelled as in the prompt counting double. `rarity` has the weight of each term.
+pub fn telling(
+    file: &File<'_>,
+    terms: &Terms,
+    rarity: &[u32],
+    any_term: &RegexMatcher,
+    max: usize,
+    read_head: &ReadHead<'_>,
+) -> Vec<u64> {
+    let Ok(mut head) = read_head(file.path, max) else { return Vec::new() };
     head.truncate(max);
-    let mut weighed = Weighed { terms, lines: Vec::new() };
+    let mut weighed = Weighed { terms, rarity, lines: Vec::new() };
     let mut searcher =
         SearcherBuilder::new().line_number(true).binary_detection(BinaryDetection::quit(0)).build();
-    if searcher.search_slice(&matcher, &head, &mut weighed).is_err() {
+    if searcher.search_slice(any_term, &head, &mut weighed).is_err() {
         return Vec::new();
     }
     let mut lines = weighed.lines;
@@ -34,6 +40,7 @@ pub fn telling(file: &File<'_>, terms: &Terms, max: usize, read_head: &ReadHead<
 
 struct Weighed<'a> {
     terms: &'a Terms,
+    rarity: &'a [u32],
     /// Weight and number of each line.
     lines: Vec<(u32, u64)>,
 }
@@ -51,7 +58,11 @@ impl Sink for Weighed<'_> {
             });
             exact |= self.terms.identifier(run).map_or(0, |number| 1 << number);
         }
-        let weight = words.count_ones() + 2 * exact.count_ones();
+        let weigh = |set: u128| {
+            let weights = self.rarity.iter().enumerate();
+            weights.filter(|(n, _)| (set >> n) & 1 == 1).map(|(_, weight)| *weight).sum::<u32>()
+        };
+        let weight = weigh(words) + weigh(exact);
         if let (true, Some(line)) = (weight > 0, found.line_number()) {
             self.lines.push((weight, line));
         }

@@ -4,7 +4,7 @@ use super::super::ScanLimits;
 use super::super::languages::{self, Role};
 use super::super::listing::{File, Listing};
 use super::super::sorts::Sort;
-use super::Marks;
+use super::marks::Marks;
 
 /// The files to read and the bytes of each.
 #[derive(Debug)]
