@@ -10,6 +10,7 @@ use super::listing::{Listing, folder_of, is_within};
 use super::manifests::{AllFound, BuildSystem, Found, Hints};
 use super::{LanguageShare, ReadHead, ScanLimits};
 
+mod files;
 mod node;
 mod python;
 #[cfg(test)]
@@ -143,9 +144,9 @@ fn guesses(ground: &Ground<'_>, found: &Found, folder: &[u8]) -> Vec<Guess> {
         (_, BuildSystem::Python) => python::guesses(ground, folder).into_iter().collect(),
         (Hints::Go { dependencies }, _) => go(ground, folder, *dependencies),
         (Hints::Recipes(recipes), system) => recipe(recipes, system).into_iter().collect(),
-        (hints, system) => {
+        (hints, _) => {
             let own_test = *hints == Hints::OwnTest(true);
-            by_files(ground, found, folder, system, own_test).into_iter().collect()
+            files::guess(ground, found, folder, own_test).into_iter().collect()
         }
     }
 }
@@ -188,88 +189,4 @@ fn recipe(recipes: &[&'static str], system: BuildSystem) -> Option<Guess> {
         (_, _) => ("make tests", "the Makefile has a target `tests`"),
     };
     Some(Guess::test(command, reason, false))
-}
-
-/// Guesses of the systems for which it is enough to see which files stand where.
-fn by_files(
-    ground: &Ground<'_>,
-    found: &Found,
-    folder: &[u8],
-    system: BuildSystem,
-    own_test: bool,
-) -> Option<Guess> {
-    let has = |name: &str| ground.listing.has(folder, name);
-    let has_folder = |name: &str| ground.listing.has_folder(folder, name);
-    let is_named =
-        |name: &str| super::listing::name_of(found.manifest.path.as_bytes()) == name.as_bytes();
-    let (command, reason, needs) = match system {
-        BuildSystem::Maven if has("mvnw") => ("./mvnw -o -q test", "pom.xml, with a wrapper", true),
-        BuildSystem::Maven => ("mvn -o -q test", "pom.xml describes a Maven project", true),
-        BuildSystem::Gradle if has("gradlew") => {
-            ("./gradlew --offline test", "a Gradle build, with a wrapper", true)
-        }
-        BuildSystem::Gradle => ("gradle --offline test", "a Gradle build", true),
-        BuildSystem::Dotnet => ("dotnet test", "a .NET project or solution", true),
-        BuildSystem::Bundler if has_folder("spec") && has("Gemfile") => {
-            ("bundle exec rspec", "a Gemfile and a folder `spec`", true)
-        }
-        BuildSystem::Bundler if has("Rakefile") && has("Gemfile") => {
-            ("bundle exec rake test", "a Gemfile and a Rakefile", true)
-        }
-        BuildSystem::Bundler if has("Rakefile") => ("rake test", "a Rakefile", false),
-        BuildSystem::Composer if own_test => {
-            ("composer test", "composer.json has a script `test`", true)
-        }
-        BuildSystem::Composer if has("phpunit.xml") || has("phpunit.xml.dist") => {
-            ("vendor/bin/phpunit", "PHPUnit is configured", true)
-        }
-        BuildSystem::Mix if has_folder("test") => ("mix test", "a Mix project with tests", true),
-        BuildSystem::Rebar => ("rebar3 eunit", "a Rebar3 project", true),
-        BuildSystem::Deno if own_test => ("deno task test", "deno.json has a task `test`", false),
-        BuildSystem::Deno => ("deno test --cached-only -A", "a Deno project", false),
-        BuildSystem::Swift if has_folder("Tests") => {
-            ("swift test --disable-automatic-resolution", "a Swift package with tests", true)
-        }
-        BuildSystem::Dart if has_folder("test") => ("dart test", "a Dart package with tests", true),
-        BuildSystem::Sbt => ("sbt test", "an sbt build", true),
-        BuildSystem::Leiningen => ("lein -o test", "a Leiningen project", true),
-        BuildSystem::Cabal if is_named("stack.yaml") => ("stack test", "a Stack project", true),
-        BuildSystem::Cabal => ("cabal test all --offline", "a Cabal package", true),
-        BuildSystem::Dune => ("dune runtest", "a Dune project", true),
-        BuildSystem::Zig => ("zig build test", "a Zig build", false),
-        BuildSystem::Perl if has_folder("t") => ("prove -lr t", "a folder `t` of tests", false),
-        BuildSystem::Cmake => (
-            "cmake -S . -B build-check && cmake --build build-check && ctest --test-dir build-check --output-on-failure",
-            "a CMake build",
-            false,
-        ),
-        BuildSystem::Meson => {
-            ("meson setup build-check && meson test -C build-check", "a Meson build", false)
-        }
-        BuildSystem::Autotools if has("configure") => {
-            ("./configure && make check", "Autotools, with a configure script", false)
-        }
-        BuildSystem::Autotools => {
-            ("autoreconf -i && ./configure && make check", "Autotools", false)
-        }
-        BuildSystem::Bazel => ("bazel test //...", "a Bazel workspace", true),
-        BuildSystem::Nix if is_named("flake.nix") => {
-            ("nix flake check --offline", "a Nix flake", true)
-        }
-        BuildSystem::Nix
-        | BuildSystem::Perl
-        | BuildSystem::Dart
-        | BuildSystem::Swift
-        | BuildSystem::Mix
-        | BuildSystem::Composer
-        | BuildSystem::Bundler => return None,
-        // Without hints, their manifest was not understood, or is another's (`go.work`).
-        BuildSystem::Cargo
-        | BuildSystem::Node
-        | BuildSystem::Python
-        | BuildSystem::Go
-        | BuildSystem::Make
-        | BuildSystem::Just => return None,
-    };
-    Some(Guess::test(command, reason, needs))
 }

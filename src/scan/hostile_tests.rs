@@ -36,7 +36,6 @@ fn manifests_that_attack_their_parser_are_named_and_give_no_command() {
 #[test]
 fn a_listing_that_lies_about_links_leads_nowhere() {
     let mut sample = Sample::of(&[]);
-    std::fs::write(sample.root().join("../secret-of-scan-test"), "secret").ok();
     std::os::unix::fs::symlink("/etc/passwd", sample.root().join("CLAUDE.md")).unwrap();
     std::os::unix::fs::symlink("/etc", sample.root().join("etc")).unwrap();
     sample.list("CLAUDE.md", EntryMode::File, 100);
