@@ -273,6 +273,9 @@ impl Call {
                 return Err(too_long());
             }
         }
+        if assembler.stopped() {
+            drain(answer).await;
+        }
         assembler.finish()
     }
 
@@ -299,6 +302,13 @@ impl Call {
         }
         String::from_utf8_lossy(&bytes).into_owned()
     }
+}
+
+/// Reads what little may follow the last event, so that the connection can serve the next call.
+async fn drain(answer: &mut reqwest::Response) {
+    let rest = async { while let Ok(Some(_)) = answer.chunk().await {} };
+    // The response is complete; a connection that does not end in time is simply not used again.
+    let _ = tokio::time::timeout(Duration::from_millis(200), rest).await;
 }
 
 fn too_long() -> BadStream {

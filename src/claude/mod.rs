@@ -6,6 +6,7 @@ pub mod models;
 pub mod price;
 
 pub mod blocks;
+pub mod form;
 pub mod prefix;
 pub mod request;
 
@@ -19,4 +20,7 @@ pub mod rate_limits;
 pub mod sse;
 pub mod usage;
 
+mod open_block;
 mod raw_object;
+
+pub mod player;
