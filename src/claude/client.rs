@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::assemble::{self, Assembler, BadStream, Response, StreamProgress};
+use super::endpoint;
 use super::failure::{self, CallError, ProviderError};
 use super::rate_limits::RateLimits;
 use super::sse::SseParser;
@@ -92,7 +93,7 @@ const MOST_RESPONSE_BYTES: usize = 256 * 1024 * 1024;
 impl Client {
     /// Checks the options and opens no connection yet.
     pub fn new(options: ClientOptions) -> Result<Self, BadClient> {
-        let url = messages_url(&options.base_url)?;
+        let url = endpoint::messages_url(&options.base_url)?;
         let mut key = HeaderValue::from_str(options.api_key.expose_secret())
             .map_err(|_| BadClient::ApiKey)?;
         if key.is_empty() {
@@ -113,7 +114,7 @@ impl Client {
             // A redirect would carry the key and the prompt to a place that nobody chose.
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never());
-        if is_loopback(&url) {
+        if endpoint::is_loopback(&url) {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(BadClient::Http)?;
@@ -337,28 +338,6 @@ fn broken(error: reqwest::Error) -> BadStream {
     BadStream { class, message }
 }
 
-fn messages_url(base: &Url) -> Result<Url, BadClient> {
-    let plain = base.username().is_empty()
-        && base.password().is_none()
-        && base.query().is_none()
-        && base.fragment().is_none();
-    if !plain || !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
-        return Err(BadClient::BaseUrl);
-    }
-    let text = format!("{}/v1/messages", base.as_str().trim_end_matches('/'));
-    Url::parse(&text).map_err(|_| BadClient::BaseUrl)
-}
-
-/// Whether `url` stays on this machine, where no proxy belongs in between.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
 fn install_crypto() {
     static ONCE: Once = Once::new();
     // Another part of the program may have installed the same provider first; then that one stays.
@@ -379,19 +358,6 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_base_url_may_have_a_path_and_nothing_that_hides_a_secret() {
-        let url = |base: &str| messages_url(&base.parse().unwrap()).map(String::from).ok();
-        assert_eq!(
-            url("https://gate.example.com/anthropic/"),
-            Some("https://gate.example.com/anthropic/v1/messages".into())
-        );
-        assert_eq!(url("http://127.0.0.1:4010"), Some("http://127.0.0.1:4010/v1/messages".into()));
-        assert_eq!(url("https://user:pass@example.com"), None);
-        assert_eq!(url("https://example.com/?key=1"), None);
-        assert_eq!(url("ftp://example.com"), None);
-    }
 
     #[test]
     fn an_unusable_key_is_refused_before_anything_is_sent() {

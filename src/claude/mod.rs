@@ -20,6 +20,7 @@ pub mod rate_limits;
 pub mod sse;
 pub mod usage;
 
+mod endpoint;
 mod open_block;
 mod raw_object;
 

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 
 use cody_events::digest::Sha256;
 use cody_events::job::Effort;
-use jiff::civil::Date;
 use serde::Deserialize;
+
+/// A day, which decides about prices and retirements.
+pub use jiff::civil::Date;
 
 use super::model_file::{self, BadModelFile};
 use super::price::Price;

@@ -202,8 +202,9 @@ const HOLOGRAM: &str = "{ raw = { type = \"hologram\", depth = 3, layers = [{ a 
 /// A request for a verdict, with a schema for the answer and a beta.
 fn review_body() -> String {
     use cody_batch::claude::blocks::text_block;
-    use cody_batch::claude::models::{Effort, ModelTable};
+    use cody_batch::claude::models::ModelTable;
     use cody_batch::claude::prefix::PrefixBuilder;
+    use cody_events::job::Effort;
     let table = ModelTable::shipped().unwrap();
     let offer = table.lookup("claude-sonnet-5-5", "2026-11-22".parse().unwrap()).unwrap();
     let schema = r#"{"type":"object","properties":{"verdict":{"enum":["accept","object"]}},"required":["verdict"],"additionalProperties":false}"#;
