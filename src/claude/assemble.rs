@@ -315,3 +315,81 @@ fn was_cut(reason: StopReason) -> bool {
         | StopReason::PauseTurn => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claude::sse::SseParser;
+    use proptest::prelude::*;
+
+    const STREAM: &str = concat!(
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"m\",\"content\":[],\"usage\":{\"input_tokens\":5,\"output_tokens\":1}}}\n\n",
+        "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"thinking\",\"thinking\":\"\",\"new\":1e2,\"signature\":\"\"}}\n\n",
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"a\\u00e9\"}}\n\n",
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"signature_delta\",\"signature\":\"s\\/+==\"}}\n\n",
+        "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"T\",\"citations\":[]}}\n\n",
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"citations_delta\",\"citation\":{\"at\":7}}}\n\n",
+        "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":2,\"content_block\":{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"n\",\"input\":{}}}\n\n",
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":2,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"a\\\" : 1.0\"}}\n\n",
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":2,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"0 }\"}}\n\n",
+        "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"},\"usage\":{\"output_tokens\":9}}\n\n",
+        "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+    );
+
+    fn read(bytes: &[u8]) -> Result<Response, BadStream> {
+        let mut events = Vec::new();
+        SseParser::default().feed(bytes, &mut events).unwrap();
+        let mut assembler = Assembler::default();
+        for event in &events {
+            assembler.take(event, &mut |_| {})?;
+        }
+        assembler.finish()
+    }
+
+    #[test]
+    fn what_no_piece_touches_comes_out_byte_for_byte() {
+        let response = read(STREAM.as_bytes()).unwrap();
+        let content: Vec<_> = response.content.iter().map(RawJson::get).collect();
+        assert_eq!(
+            content,
+            [
+                r#"{"type":"thinking","thinking":"aé","new":1e2,"signature":"s\/+=="}"#,
+                r#"{"type":"text","text":"T","citations":[{"at":7}]}"#,
+                r#"{"type":"tool_use","id":"t","name":"n","input":{"a" : 1.00 }}"#,
+            ]
+        );
+        assert_eq!(response.usage.output_tokens, 9);
+    }
+
+    #[test]
+    fn a_stream_that_ends_anywhere_before_its_end_gives_nothing() {
+        for length in 0..STREAM.len() - 1 {
+            assert_eq!(read(&STREAM.as_bytes()[..length]).unwrap_err().class, CallClass::Truncated);
+        }
+    }
+
+    #[test]
+    fn a_finished_tool_call_without_a_json_object_is_no_response() {
+        for broken in ["0 ", "}}", "0 }]"] {
+            let stream = STREAM.replace("0 }\"", &format!("{broken}\""));
+            assert_eq!(
+                read(stream.as_bytes()).unwrap_err().class,
+                CallClass::Malformed,
+                "{broken}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_damage_to_a_stream_brings_us_down(
+            damage in prop::collection::vec((0..STREAM.len(), any::<u8>()), 1..8),
+        ) {
+            let mut bytes = STREAM.as_bytes().to_vec();
+            for (at, byte) in damage {
+                bytes[at] = byte;
+            }
+            let _ = read(&bytes);
+        }
+    }
+}

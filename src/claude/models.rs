@@ -239,6 +239,8 @@ mod tests {
             refusal("claude-3-7-sonnet-20250219"),
             "model `claude-3-7-sonnet-20250219` was retired on 2026-02-19; use `claude-sonnet-4-6` instead"
         );
+        let sonnet = |on| table.lookup("claude-sonnet-4-5", day(on)).is_ok();
+        assert_eq!((sonnet("2026-11-29"), sonnet("2026-11-30")), (true, false));
         assert!(refusal("gpt-9").starts_with(
             "model `gpt-9` is not in the model table 2026-11-22; choose one of claude-fable-5-1, "
         ));

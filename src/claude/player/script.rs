@@ -1,4 +1,22 @@
 //! What the player says: a script in TOML or JSON. Describes; does nothing.
+//!
+//! ```toml
+//! [[conversation]]
+//! name = "change acme/app"
+//! match = { system = ["You change code"], first_message = ["acme/app"] }
+//!
+//! [[conversation.turn]]
+//! content = [
+//!     { thinking = "I should look first." },
+//!     { tool = "str_replace_based_edit_tool", input = { command = "view", path = "/repo/a.py" } },
+//! ]
+//! before = [{ status = 529 }, { breaks = "truncate", after_events = 4 }]
+//!
+//! [[conversation.turn]]
+//! expect = ["def total"]
+//! content = [{ tool = "finish", input = { outcome = "changed", title = "Fix the total" } }]
+//! delay_ms = 200
+//! ```
 
 use std::path::Path;
 
