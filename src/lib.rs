@@ -11,4 +11,5 @@ pub mod store;
 pub mod app;
 
 pub mod claude;
+pub mod git;
 pub mod scan;

@@ -76,7 +76,6 @@ pub struct Assignment {
     pub lease_ms: u64,
     pub heartbeat_ms: u64,
     pub repository: String,
-    pub default_branch: String,
     pub base: Base,
     /// The directory of the server's pack of the base, on the same machine.
     pub pack_dir: Option<PathBuf>,

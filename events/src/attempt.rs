@@ -25,6 +25,8 @@ pub struct AttemptRequested {
 pub struct Base {
     pub commit: ObjectId,
     pub tree: ObjectId,
+    /// The branch whose tip it was.
+    pub branch: String,
     /// The pack in the server's data directory that holds it.
     pub pack: Sha256,
 }

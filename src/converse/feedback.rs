@@ -15,6 +15,8 @@ use crate::job::next_step::ClaimProblem;
 use crate::job::MAX_REPAIRS;
 use crate::wire::ChecksReport;
 
+pub use super::prompts::INTERRUPTED;
+
 /// Checks as they are recorded.
 pub type Judgement = (ChecksRan, ChecksRanPayload);
 

@@ -5,7 +5,7 @@
 
 mod budget;
 mod call;
-mod feedback;
+pub mod feedback;
 mod history;
 mod prompts;
 mod review;
@@ -23,7 +23,6 @@ use crate::claude::client::Client;
 use crate::claude::limiter::Limiter;
 use crate::claude::models::{ModelRefusal, ModelTable};
 
-pub use feedback::Judgement;
 pub use review::Verdict;
 pub use threads::ReviewMaterial;
 

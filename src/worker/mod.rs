@@ -52,3 +52,26 @@ pub enum WorkerError {
 pub async fn run(args: WorkerArgs, secret: WorkerSecret) -> Result<AttemptEnd, WorkerError> {
     attempt::run(args, secret).await
 }
+
+/// The kernel's start time of a process, in clock ticks since boot: with the pid, it names one
+/// process for good. Nothing if there is no such process.
+pub fn process_start(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in brackets, and may hold anything.
+    let after_name = stat.rsplit_once(") ")?.1;
+    let is_zombie = after_name.starts_with('Z');
+    let start = after_name.split(' ').nth(19)?.parse().ok()?;
+    (!is_zombie).then_some(start)
+}
+
+/// An error and what it rests on, in one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,114 @@
+//! The worker's door: claims, heartbeats, steps and reports. It translates and authenticates; what
+//! a report means is decided by the rules, and what Claude is told by the converser.
+
+mod claim;
+mod reports;
+mod steps;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use cody_events::digest::Sha256;
+
+use crate::app::{App, AppError};
+use crate::converse::{ConverseError, Converser};
+use crate::git::PackStore;
+use crate::intake::{Intake, IntakeError};
+use crate::job::RejectionCode;
+use crate::store::LogError;
+use crate::store::side::{Lease, SideTables};
+use crate::wire::{MAX_BODY_BYTES, Refusal};
+
+/// What the door needs of the server.
+#[derive(Clone)]
+pub struct WorkerDoor {
+    pub app: Arc<App>,
+    pub side: Arc<dyn SideTables>,
+    pub converser: Arc<Converser>,
+    pub intake: Arc<Intake>,
+    pub packs: PackStore,
+    pub lease_ms: u64,
+    pub heartbeat_ms: u64,
+    pub data_dir: PathBuf,
+}
+
+/// The routes below `/worker/v1`.
+pub fn router(door: WorkerDoor) -> Router {
+    Router::new()
+        .route("/worker/v1/claim", post(claim::claim))
+        .route("/worker/v1/heartbeat", post(claim::heartbeat))
+        .route("/worker/v1/next", post(steps::next))
+        .route("/worker/v1/scan", post(reports::scan))
+        .route("/worker/v1/checks", post(reports::checks))
+        .route("/worker/v1/tools", post(reports::tools))
+        .route("/worker/v1/output", post(reports::output))
+        .route("/worker/v1/end", post(reports::end))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(door)
+}
+
+/// Why a worker is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    #[error("the token is missing, unknown or no longer good")]
+    Unauthorized,
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    #[error(transparent)]
+    Converse(#[from] ConverseError),
+    #[error("a block could not be written as JSON")]
+    Render(#[from] serde_json::Error),
+}
+
+impl IntoResponse for DoorError {
+    fn into_response(self) -> Response {
+        let (status, code) = match &self {
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "fenced"),
+            Self::App(AppError::Rejected(rejection)) => (StatusCode::CONFLICT, rejection.code.name()),
+            Self::App(AppError::Fenced) => (StatusCode::CONFLICT, RejectionCode::Fenced.name()),
+            Self::App(
+                AppError::Log(_) | AppError::Decode(_) | AppError::Render(_) | AppError::Contended(_),
+            )
+            | Self::Log(_)
+            | Self::Intake(_)
+            | Self::Converse(_)
+            | Self::Render(_) => {
+                tracing::error!(error = %self, "a worker's message failed");
+                (StatusCode::INTERNAL_SERVER_ERROR, "unavailable")
+            }
+        };
+        let refusal = Refusal { code: code.to_owned(), message: self.to_string() };
+        (status, axum::Json(refusal)).into_response()
+    }
+}
+
+/// The lease that a request's bearer token stands for.
+pub(super) struct Holder(pub Lease);
+
+impl FromRequestParts<WorkerDoor> for Holder {
+    type Rejection = DoorError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        door: &WorkerDoor,
+    ) -> Result<Self, DoorError> {
+        let token = parts
+            .headers
+            .get(axum::http::header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .ok_or(DoorError::Unauthorized)?;
+        let hash = Sha256::of(token.as_bytes());
+        door.side.find_lease(hash).await?.map(Self).ok_or(DoorError::Unauthorized)
+    }
+}

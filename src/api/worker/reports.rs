@@ -1,0 +1,205 @@
+//! What workers report. A report that comes twice is answered as the first time.
+
+use axum::Json;
+use axum::extract::State;
+use cody_events::digest::{ObjectId, Sha256};
+use cody_events::envelope::Door;
+use cody_events::event::Event;
+use cody_events::evidence::RepoScanned;
+use cody_events::ids::{AttemptNumber, CommandId, JobId, TargetNumber, ThreadNumber, TurnNumber};
+use cody_events::thread::{RanTool, ToolsRan, ToolsRanPayload};
+
+use super::steps::checks_command;
+use super::{DoorError, Holder, WorkerDoor};
+use crate::app::Asker;
+use crate::converse::feedback;
+use crate::intake::Story;
+use crate::job::Command;
+use crate::store::side::Lease;
+use crate::wire::{
+    ChecksReport, EndReport, OutputAnswer, OutputRequest, Receipt, ScanReport, ToolsReport,
+};
+
+/// Tools of one turn that the facts have room for; more stand in the payload.
+const MAX_FACT_TOOLS: usize = 16;
+
+/// The scan of the base.
+pub async fn scan(
+    State(door): State<WorkerDoor>,
+    Holder(lease): Holder,
+    Json(report): Json<ScanReport>,
+) -> Result<Json<Receipt>, DoorError> {
+    let state = door.app.state(lease.job).await?;
+    let base = state
+        .job
+        .as_ref()
+        .and_then(|job| job.targets.get(&lease.target))
+        .and_then(|target| target.base.clone())
+        .ok_or(DoorError::Unauthorized)?;
+    let facts = RepoScanned {
+        target: lease.target,
+        attempt: lease.attempt,
+        base_commit: report.base_commit,
+        tree: report.tree,
+        pack: base.pack,
+        default_branch: base.branch,
+        languages: report.languages,
+        file_count: report.file_count,
+        byte_count: report.byte_count,
+        check_count: u32::try_from(report.found.checks.len()).unwrap_or(u32::MAX),
+    };
+    let id = id(&lease, "scan", &[&report.base_commit.to_string()]);
+    execute(&door, &lease, id, Command::RecordScan(Box::new((facts, report.found)))).await
+}
+
+/// Checks on a fresh checkout.
+pub async fn checks(
+    State(door): State<WorkerDoor>,
+    Holder(lease): Holder,
+    Json(report): Json<ChecksReport>,
+) -> Result<Json<Receipt>, DoorError> {
+    let state = door.app.state(lease.job).await?;
+    let job = state.job.as_ref().ok_or(DoorError::Unauthorized)?;
+    let target = job.targets.get(&lease.target).ok_or(DoorError::Unauthorized)?;
+    let story = Story::read(&door.app, lease.job, lease.target).await?;
+    let finish_id = story.finish.map(|finish| finish.id);
+    let phase = report.phase;
+    let judged = feedback::judge(job, target, lease.attempt, report, finish_id.as_deref())?;
+    let id = checks_command(lease.job, &judged, phase);
+    execute(&door, &lease, id, Command::RecordChecks(Box::new(judged))).await
+}
+
+/// The tools of one turn.
+pub async fn tools(
+    State(door): State<WorkerDoor>,
+    Holder(lease): Holder,
+    Json(report): Json<ToolsReport>,
+) -> Result<Json<Receipt>, DoorError> {
+    let payload = ToolsRanPayload {
+        results: report.results,
+        changed: report.changed,
+        blobs: report.blobs,
+        outputs: report.outputs,
+        finish: report.finish,
+        tools: Vec::new(),
+    };
+    let trees = (report.tree_before, report.tree_after);
+    let (thread, turn) = (report.thread, report.turn);
+    let ran =
+        tools_ran(lease.target, lease.attempt, thread, turn, report.tools, trees, &payload)?;
+    let id = tools_command(lease.job, lease.target, thread, turn);
+    execute(&door, &lease, id, Command::RecordTools(Box::new(ran))).await
+}
+
+/// The whole output of an earlier tool call.
+pub async fn output(
+    State(door): State<WorkerDoor>,
+    Holder(lease): Holder,
+    Json(request): Json<OutputRequest>,
+) -> Result<Json<OutputAnswer>, DoorError> {
+    let events = door.app.events(lease.job, 0).await?;
+    let position = events.iter().rev().find_map(|told| match &told.event {
+        Event::ToolsRan(e) if e.target == lease.target && e.turn == request.turn => {
+            Some(told.recorded.position)
+        }
+        _ => None,
+    });
+    let payload = match position {
+        Some(position) => door.app.payload_of::<ToolsRan>(position).await?,
+        None => None,
+    };
+    let output = payload
+        .and_then(|payload| payload.outputs.into_iter().find(|output| output.id == request.tool))
+        .map(|output| output.output);
+    Ok(Json(OutputAnswer { output }))
+}
+
+/// The worker's last word.
+pub async fn end(
+    State(door): State<WorkerDoor>,
+    Holder(lease): Holder,
+    Json(report): Json<EndReport>,
+) -> Result<Json<Receipt>, DoorError> {
+    let command = Command::EndAttempt {
+        target: lease.target,
+        request: lease.request,
+        how: report.how,
+        detail: report.detail,
+    };
+    let id = CommandId::derived(&["end", &lease.request.to_string()]);
+    let receipt = execute(&door, &lease, id, command).await?;
+    door.side.forget_request(lease.request).await?;
+    Ok(receipt)
+}
+
+/// `tools-ran` of these tools; a list too long for the facts goes into the payload.
+pub(super) fn tools_ran(
+    target: TargetNumber,
+    attempt: AttemptNumber,
+    thread: ThreadNumber,
+    turn: TurnNumber,
+    tools: Vec<RanTool>,
+    (tree_before, tree_after): (ObjectId, ObjectId),
+    payload: &ToolsRanPayload,
+) -> Result<(ToolsRan, ToolsRanPayload), serde_json::Error> {
+    let mut payload = payload.clone();
+    let tools_hash = Sha256::of(&serde_json::to_vec(&tools)?);
+    let tool_count = count(tools.len());
+    let fits = tools.len() <= MAX_FACT_TOOLS && tools.iter().all(|tool| tool.id.len() <= 128);
+    let (tools, overflow) = if fits { (tools, Vec::new()) } else { (Vec::new(), tools) };
+    payload.tools = overflow;
+    let facts = ToolsRan {
+        target,
+        attempt,
+        thread,
+        turn,
+        tool_count,
+        tools,
+        tools_hash,
+        tree_before,
+        tree_after,
+        changed_count: count(payload.changed.len()),
+        blob_bytes: payload.blobs.iter().map(|blob| blob.content.len() as u64).sum(),
+        finish: payload.finish.as_ref().map(|finish| finish.outcome),
+        interrupted: false,
+    };
+    Ok((facts, payload))
+}
+
+/// The id under which the tools of a turn are recorded once.
+pub(super) fn tools_command(
+    job: JobId,
+    target: TargetNumber,
+    thread: ThreadNumber,
+    turn: TurnNumber,
+) -> CommandId {
+    CommandId::derived(&[
+        "tools",
+        &job.to_string(),
+        &target.to_string(),
+        &thread.to_string(),
+        &turn.to_string(),
+    ])
+}
+
+fn id(lease: &Lease, what: &str, parts: &[&str]) -> CommandId {
+    let (job, target) = (lease.job.to_string(), lease.target.to_string());
+    let mut all = vec![what, &job, &target];
+    all.extend(parts);
+    CommandId::derived(&all)
+}
+
+async fn execute(
+    door: &WorkerDoor,
+    lease: &Lease,
+    id: CommandId,
+    command: Command,
+) -> Result<Json<Receipt>, DoorError> {
+    let asker = Asker { actor: lease.worker.clone(), door: Door::Worker };
+    let executed = door.app.execute(lease.job, id, command, &asker).await?;
+    Ok(Json(Receipt { recorded: executed.is_new }))
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

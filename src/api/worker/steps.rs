@@ -1,0 +1,325 @@
+//! What a worker is to do next. Steps that are the server's own are done here, one after another,
+//! until one is the worker's.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use cody_events::attempt::AttemptEnd;
+use cody_events::evidence::{CheckPhase, RepoScanned};
+use cody_events::event::Event;
+use cody_events::ids::{AttemptNumber, CommandId, JobId, TargetNumber, ThreadNumber, TurnNumber};
+use cody_events::job::Created;
+use cody_events::outcome::Outcome;
+use cody_events::thread::{ClaudeTurn, Purpose, RanTool, ToolName, ToolsRan, ToolsRanPayload};
+
+use super::{DoorError, Holder, WorkerDoor};
+use crate::app::Asker;
+use crate::claude::blocks::{BlockView, tool_result};
+use crate::converse::{Advance, ReviewMaterial, feedback};
+use crate::intake::{Story, review_claim};
+use crate::job::next_step::{Conclusion, Leave};
+use crate::job::state::Target;
+use crate::job::{Command, JobState, NextStep, next_step};
+use crate::wire::{AskedTool, Step};
+
+/// How long one request waits for Claude before the worker is told to ask again.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The worker's next step.
+pub async fn next(
+    State(door): State<WorkerDoor>,
+    Holder(lease): Holder,
+) -> Result<Json<Step>, DoorError> {
+    let steps = Steps { door: &door, job: lease.job, target: lease.target, attempt: lease.attempt };
+    match tokio::time::timeout(PATIENCE, steps.until_workers_turn()).await {
+        Ok(step) => step.map(Json),
+        Err(_) => Ok(Json(Step::Wait)),
+    }
+}
+
+/// One target's steps, as its attempt asks for them.
+struct Steps<'a> {
+    door: &'a WorkerDoor,
+    job: JobId,
+    target: TargetNumber,
+    attempt: AttemptNumber,
+}
+
+impl Steps<'_> {
+    /// Does the server's steps until one is the worker's. Dropped in between, nothing is lost: each
+    /// step is recorded, and a call in flight goes on.
+    async fn until_workers_turn(&self) -> Result<Step, DoorError> {
+        loop {
+            let state = self.door.app.state(self.job).await?;
+            if self.target_state(&state)?.attempt() != Some(self.attempt) {
+                let is_over = matches!(next_step(&state, self.target), NextStep::Leave(_));
+                let how = if is_over { AttemptEnd::Completed } else { AttemptEnd::Fenced };
+                return Ok(Step::Leave { how });
+            }
+            match next_step(&state, self.target) {
+                NextStep::Scan => return Ok(Step::Scan),
+                NextStep::RunChecks { phase, tree } => {
+                    let commands = self.commands().await?;
+                    return Ok(Step::RunChecks { phase, tree, commands });
+                }
+                NextStep::RunTools { thread, turn } => {
+                    let tools = self.asked_tools(thread, turn).await?;
+                    return Ok(Step::RunTools { thread, turn, tools });
+                }
+                NextStep::Leave(why) => {
+                    let how = match why {
+                        Leave::Finished => AttemptEnd::Completed,
+                        Leave::Paused | Leave::Cancelled => AttemptEnd::Interrupted,
+                    };
+                    return Ok(Step::Leave { how });
+                }
+                servers => self.serve(&state, servers).await?,
+            }
+        }
+    }
+
+    /// Does one step that is the server's.
+    async fn serve(&self, state: &JobState, step: NextStep) -> Result<(), DoorError> {
+        let (door, job, target) = (self.door, self.job, self.target);
+        match step {
+            NextStep::StartThread { purpose: Purpose::Change, .. } => {
+                door.converser.start_change(job, target, None).await?;
+            }
+            NextStep::StartThread { purpose: Purpose::Fresh, .. } => {
+                let derived = door.intake.derive(job, target).await?;
+                let patch = String::from_utf8_lossy(&derived.patch.bytes).into_owned();
+                door.converser.start_change(job, target, Some(&patch)).await?;
+            }
+            NextStep::StartThread { purpose: Purpose::Review, .. } => {
+                let material = self.review_material().await?;
+                door.converser.start_review(job, target, &material).await?;
+            }
+            NextStep::Converse { thread } => self.converse(thread).await?,
+            NextStep::InterruptTools { thread, turn } => {
+                self.interrupt_tools(state, thread, turn).await?;
+            }
+            NextStep::ReuseChecks { phase, verdict, .. } => {
+                let id = self.finish_id().await?;
+                let judged = feedback::reuse(
+                    self.target_state(state)?,
+                    self.attempt,
+                    phase,
+                    verdict,
+                    id.as_deref(),
+                )?;
+                self.record_checks(judged, phase).await?;
+            }
+            NextStep::RefuseClaim { phase, why, .. } => {
+                let id = self.finish_id().await?;
+                let judged = feedback::refuse(
+                    self.target_state(state)?,
+                    self.attempt,
+                    phase,
+                    why,
+                    id.as_deref(),
+                )?;
+                self.record_checks(judged, phase).await?;
+            }
+            NextStep::ReadReview { thread } => {
+                let id = self.finish_id().await?;
+                door.converser.read_review(job, target, thread, id.as_deref()).await?;
+            }
+            NextStep::Conclude { outcome, why } => {
+                door.intake.conclude(job, target, outcome, reasons(state, target, why)).await?;
+            }
+            NextStep::Scan
+            | NextStep::RunChecks { .. }
+            | NextStep::RunTools { .. }
+            | NextStep::Leave(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn converse(&self, thread: ThreadNumber) -> Result<(), DoorError> {
+        match self.door.converser.advance(self.job, self.target, thread).await {
+            Advance::Recorded | Advance::Stopped => Ok(()),
+            Advance::Conclude { outcome, evidence } => {
+                Ok(self.door.intake.conclude(self.job, self.target, outcome, evidence).await?)
+            }
+            Advance::Broken(what) => {
+                let reasons = vec![format!("The server could not go on: {what}")];
+                Ok(self
+                    .door
+                    .intake
+                    .conclude(self.job, self.target, Outcome::Failed, reasons)
+                    .await?)
+            }
+        }
+    }
+
+    async fn record_checks(
+        &self,
+        judged: feedback::Judgement,
+        phase: CheckPhase,
+    ) -> Result<(), DoorError> {
+        let id = checks_command(self.job, &judged, phase);
+        let command = Command::RecordChecks(Box::new(judged));
+        self.door.app.execute(self.job, id, command, &Asker::room("converser")).await?;
+        Ok(())
+    }
+
+    /// Answers for tools that were lost twice: outcome unknown, tree unchanged.
+    async fn interrupt_tools(
+        &self,
+        state: &JobState,
+        thread: ThreadNumber,
+        turn: TurnNumber,
+    ) -> Result<(), DoorError> {
+        let asked = self.asked_tools(thread, turn).await?;
+        let tree = self.target_state(state)?.tree.unwrap_or(cody_events::digest::ObjectId::ZERO);
+        let mut results = Vec::with_capacity(asked.len());
+        let mut tools = Vec::with_capacity(asked.len());
+        for tool in asked {
+            results.push(tool_result(&tool.id, feedback::INTERRUPTED, true)?);
+            tools.push(RanTool { id: tool.id, name: tool_name(&tool.name), is_error: true, ms: 0 });
+        }
+        let payload = ToolsRanPayload {
+            results,
+            changed: Vec::new(),
+            blobs: Vec::new(),
+            outputs: Vec::new(),
+            finish: None,
+            tools: Vec::new(),
+        };
+        let facts = super::reports::tools_ran(
+            self.target, self.attempt, thread, turn, tools, (tree, tree), &payload,
+        )?;
+        let facts = (ToolsRan { interrupted: true, ..facts.0 }, facts.1);
+        let id = super::reports::tools_command(self.job, self.target, thread, turn);
+        let command = Command::RecordTools(Box::new(facts));
+        self.door.app.execute(self.job, id, command, &Asker::room("converser")).await?;
+        Ok(())
+    }
+
+    /// The tools that the response of `turn` asks for.
+    async fn asked_tools(
+        &self,
+        thread: ThreadNumber,
+        turn: TurnNumber,
+    ) -> Result<Vec<AskedTool>, DoorError> {
+        let events = self.door.app.events(self.job, 0).await?;
+        let position = events.iter().rev().find_map(|told| match &told.event {
+            Event::ClaudeTurn(e) if (e.target, e.thread, e.turn) == (self.target, thread, turn) => {
+                Some(told.recorded.position)
+            }
+            _ => None,
+        });
+        let Some(position) = position else { return Ok(Vec::new()) };
+        let Some(payload) = self.door.app.payload_of::<ClaudeTurn>(position).await? else {
+            return Ok(Vec::new());
+        };
+        Ok(payload
+            .content
+            .iter()
+            .filter_map(|block| match BlockView::of(block) {
+                BlockView::ToolUse { id, name, input } => Some(AskedTool { id, name, input }),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// The commands that check this target.
+    async fn commands(&self) -> Result<Vec<String>, DoorError> {
+        let events = self.door.app.events(self.job, 0).await?;
+        let Some(first) = events.first() else { return Ok(Vec::new()) };
+        let Event::Created(facts) = &first.event else { return Ok(Vec::new()) };
+        let created = self.door.app.payload_of::<Created>(first.recorded.position).await?;
+        let scan = events.iter().rev().find_map(|told| match &told.event {
+            Event::RepoScanned(e) if e.target == self.target => Some(told.recorded.position),
+            _ => None,
+        });
+        let scanned = match scan {
+            Some(position) => self.door.app.payload_of::<RepoScanned>(position).await?,
+            None => None,
+        };
+        Ok(match (created, scanned) {
+            (Some(created), Some(scanned)) => feedback::commands(facts.checks, &created, &scanned),
+            _ => Vec::new(),
+        })
+    }
+
+    /// Claude's id of the `finish` that waits for an answer.
+    async fn finish_id(&self) -> Result<Option<String>, DoorError> {
+        let story = Story::read(&self.door.app, self.job, self.target).await?;
+        Ok(story.finish.map(|finish| finish.id))
+    }
+
+    async fn review_material(&self) -> Result<ReviewMaterial, DoorError> {
+        let story = Story::read(&self.door.app, self.job, self.target).await?;
+        let derived = self.door.intake.derive(self.job, self.target).await?;
+        let (claim, checks) = review_claim(&story);
+        let patch = String::from_utf8_lossy(&derived.patch.bytes).into_owned();
+        Ok(ReviewMaterial { claim, checks, patch })
+    }
+
+    fn target_state<'s>(&self, state: &'s JobState) -> Result<&'s Target, DoorError> {
+        state
+            .job
+            .as_ref()
+            .and_then(|job| job.targets.get(&self.target))
+            .ok_or(DoorError::Unauthorized)
+    }
+}
+
+/// The id under which checks of one claim's tree are recorded once.
+pub(super) fn checks_command(
+    job: JobId,
+    judged: &feedback::Judgement,
+    phase: CheckPhase,
+) -> CommandId {
+    let (facts, _) = judged;
+    CommandId::derived(&[
+        "checks",
+        &job.to_string(),
+        &facts.target.to_string(),
+        &format!("{phase:?}"),
+        &facts.tree.to_string(),
+        &serde_json::to_string(judged).unwrap_or_default(),
+    ])
+}
+
+/// Which of our tools a name is.
+pub(super) fn tool_name(name: &str) -> ToolName {
+    serde_json::from_value(serde_json::Value::from(name)).unwrap_or(ToolName::Unknown)
+}
+
+/// What an outcome rests on, in words.
+fn reasons(state: &JobState, target: TargetNumber, why: Conclusion) -> Vec<String> {
+    let job = state.job.as_ref();
+    let words = match why {
+        // The story itself has the evidence.
+        Conclusion::ReviewAccepted | Conclusion::ReviewObjects | Conclusion::ClaimStands => {
+            return Vec::new();
+        }
+        Conclusion::ChecksFail => "The checks still fail after the last repair.".to_owned(),
+        Conclusion::ClaimUnfounded => {
+            "Claude kept claiming what the tree does not bear out.".to_owned()
+        }
+        Conclusion::Refusal => "Claude declined the request.".to_owned(),
+        Conclusion::ContextFull => "The conversation fills the model's context.".to_owned(),
+        Conclusion::TurnsSpent => format!(
+            "The limit of {} turns is reached.",
+            job.map_or(0, |job| job.limits.max_turns)
+        ),
+        Conclusion::TokensSpent => format!(
+            "The limit of tokens is reached: {} were used.",
+            job.and_then(|job| job.targets.get(&target)).map_or(0, |target| target.tokens)
+        ),
+        Conclusion::KeptBeingCutOff => {
+            "Response after response was cut off at its length limit.".to_owned()
+        }
+        Conclusion::NothingMoreToSay => {
+            "Claude ended its turn twice without a tool call and without `finish`.".to_owned()
+        }
+        Conclusion::PrefixRefusedTwice => {
+            "The provider refused the conversation's start, also of a fresh one.".to_owned()
+        }
+    };
+    vec![words]
+}

@@ -1,0 +1,158 @@
+//! A pinned base: one commit and its tree, read from the server's pack. The pack is never written
+//! to; new objects go to a scratch repository that is gone with the value.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use cody_events::digest::ObjectId;
+use cody_events::tree::{Entry, EntryMode, RepoPath};
+use git2::{ObjectType, Oid, Repository, RepositoryInitOptions};
+use tempfile::TempDir;
+
+use super::error::{GitError, io};
+
+/// Read access to a base.
+pub struct Base {
+    pub(super) repository: Repository,
+    pub(super) tree: Oid,
+    commit: Oid,
+    _scratch: TempDir,
+}
+
+impl Base {
+    /// Opens `commit` from the pack in `pack_dir`, a directory with the layout of git's `objects`.
+    pub fn open(pack_dir: &Path, commit: ObjectId) -> Result<Self, GitError> {
+        let scratch = TempDir::with_prefix("cody-base-")
+            .map_err(io("a scratch directory cannot be made", &std::env::temp_dir()))?;
+        let mut options = RepositoryInitOptions::new();
+        options.bare(true).no_reinit(true).external_template(false);
+        let repository = Repository::init_opts(scratch.path(), &options)?;
+        let alternate = pack_dir.to_str().ok_or_else(|| GitError::Hostile {
+            what: format!("the data directory's path is no UTF-8: {}", pack_dir.display()),
+        })?;
+        repository.odb()?.add_disk_alternate(alternate)?;
+        let commit = oid(commit)?;
+        let tree = repository.find_commit(commit)?.tree_id();
+        Ok(Self { repository, tree, commit, _scratch: scratch })
+    }
+
+    /// The tree of the base.
+    pub fn tree_id(&self) -> ObjectId {
+        object_id(self.tree)
+    }
+
+    /// The commit of the base.
+    pub fn commit_id(&self) -> ObjectId {
+        object_id(self.commit)
+    }
+
+    /// Every entry of the base but directories, by path.
+    ///
+    /// # Errors
+    /// [`GitError::Hostile`] if the tree has names or twins that no work directory can hold.
+    pub fn entries(&self) -> Result<BTreeMap<RepoPath, Entry>, GitError> {
+        let mut entries = BTreeMap::new();
+        self.collect(self.tree, &mut Vec::new(), &mut entries)?;
+        Ok(entries)
+    }
+
+    /// Every entry of the base with the size of its content, in byte order.
+    pub fn sized_entries(&self) -> Result<Vec<(RepoPath, Entry, u64)>, GitError> {
+        let odb = self.repository.odb()?;
+        self.entries()?
+            .into_iter()
+            .map(|(path, entry)| {
+                let size = match entry.mode {
+                    EntryMode::Gitlink => 0,
+                    EntryMode::File | EntryMode::Executable | EntryMode::Symlink => {
+                        odb.read_header(oid(entry.object)?)?.0 as u64
+                    }
+                };
+                Ok((path, entry, size))
+            })
+            .collect()
+    }
+
+    fn collect(
+        &self,
+        tree: Oid,
+        prefix: &mut Vec<u8>,
+        entries: &mut BTreeMap<RepoPath, Entry>,
+    ) -> Result<(), GitError> {
+        let tree = self.repository.find_tree(tree)?;
+        let mut names = std::collections::BTreeSet::new();
+        for entry in &tree {
+            let name = entry.name_bytes().to_vec();
+            let length = prefix.len();
+            if !prefix.is_empty() {
+                prefix.push(b'/');
+            }
+            prefix.extend(&name);
+            let path = RepoPath::new(prefix.clone()).map_err(|error| GitError::Hostile {
+                what: format!("{:?}: {error}", String::from_utf8_lossy(prefix)),
+            })?;
+            if name.contains(&b'/') || !names.insert(name) {
+                return Err(GitError::Hostile { what: format!("two entries at {path:?}") });
+            }
+            if entry.kind() == Some(ObjectType::Tree) {
+                self.collect(entry.id(), prefix, entries)?;
+            } else {
+                let bits = u32::try_from(entry.filemode_raw()).unwrap_or(0);
+                let mode = EntryMode::from_bits(bits).ok_or_else(|| GitError::Hostile {
+                    what: format!("{path:?} has the unknown mode {bits:o}"),
+                })?;
+                entries.insert(path, Entry { mode, object: object_id(entry.id()) });
+            }
+            prefix.truncate(length);
+        }
+        Ok(())
+    }
+
+    /// What stands at `path` in the base.
+    pub fn entry(&self, path: &RepoPath) -> Result<Option<Entry>, GitError> {
+        let mut tree = self.tree;
+        let mut components = path.components().peekable();
+        while let Some(component) = components.next() {
+            let folder = self.repository.find_tree(tree)?;
+            let Some(found) = folder.iter().find(|entry| entry.name_bytes() == component) else {
+                return Ok(None);
+            };
+            match (components.peek(), found.kind()) {
+                (Some(_), Some(ObjectType::Tree)) => tree = found.id(),
+                (None, kind) if kind != Some(ObjectType::Tree) => {
+                    let bits = u32::try_from(found.filemode_raw()).unwrap_or(0);
+                    let object = object_id(found.id());
+                    return Ok(EntryMode::from_bits(bits).map(|mode| Entry { mode, object }));
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the base, or the scratch beside it, has this object.
+    pub fn has(&self, object: ObjectId) -> Result<bool, GitError> {
+        Ok(self.repository.odb()?.exists(oid(object)?))
+    }
+
+    /// The content of a blob of the base or the scratch beside it.
+    pub fn content(&self, object: ObjectId) -> Result<Vec<u8>, GitError> {
+        Ok(self.repository.odb()?.read(oid(object)?)?.data().to_vec())
+    }
+}
+
+impl std::fmt::Debug for Base {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Base").field("commit", &self.commit).finish_non_exhaustive()
+    }
+}
+
+pub(super) fn oid(object: ObjectId) -> Result<Oid, GitError> {
+    Ok(Oid::from_bytes(object.as_bytes())?)
+}
+
+pub(super) fn object_id(oid: Oid) -> ObjectId {
+    let mut bytes = [0; 20];
+    bytes.copy_from_slice(&oid.as_bytes()[..20]);
+    ObjectId(bytes)
+}

@@ -1,0 +1,302 @@
+//! The walk of a work directory: what of it belongs to the tree, and how that differs from the base.
+//!
+//! It runs when every process that could write there is dead. Links are never followed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use cody_events::digest::ObjectId;
+use cody_events::tree::{Blob, ChangedEntry, Entry, EntryMode, RepoPath};
+use git2::{ObjectType, Oid};
+
+use super::base::{Base, object_id};
+use super::error::{GitError, io};
+use super::ignored::{IgnoreRules, is_build_folder};
+use super::recorded::build;
+use super::stat_cache::StatCache;
+
+/// How much one turn may add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalkCaps {
+    pub new_entries: u64,
+    pub new_bytes: u64,
+    /// Files looked at, scratch included; beyond that the walk gives up.
+    pub files: u64,
+}
+
+/// What a walk found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walked {
+    pub tree: ObjectId,
+    /// What differs from the base, by path.
+    pub changed: Vec<ChangedEntry>,
+    /// Contents that the base does not have.
+    pub blobs: Vec<Blob>,
+    pub warnings: Vec<WalkWarning>,
+}
+
+/// What stands in the work directory and was not recorded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WalkWarning {
+    #[error("{0} is a device, pipe or socket and is not recorded")]
+    Special(RepoPath),
+    #[error("{0} cannot be read and is not recorded")]
+    Unreadable(RepoPath),
+    #[error("{0:?} is a name that git refuses and is not recorded")]
+    BadName(String),
+    #[error(
+        "{count} new files are not recorded, the first of them {first}: one turn may add {entries} files and {bytes} bytes"
+    )]
+    TooMuch { count: u64, first: RepoPath, entries: u64, bytes: u64 },
+}
+
+/// Walks `dir`. `known` are paths that are recorded wherever they stand: those an edit tool wrote,
+/// and those of the last recorded tree.
+pub fn walk(
+    dir: &Path,
+    base: &Base,
+    known: &BTreeSet<RepoPath>,
+    stats: &mut StatCache,
+    caps: &WalkCaps,
+) -> Result<Walked, GitError> {
+    let entries = base.entries()?;
+    let mut walk = Walk {
+        base,
+        rules: IgnoreRules::of(base, &entries)?,
+        tracked: folders_of(entries.keys().chain(known)),
+        entries: &entries,
+        known,
+        stats,
+        caps,
+        found: BTreeMap::new(),
+        blobs: BTreeMap::new(),
+        warnings: Vec::new(),
+        seen: 0,
+        added: (0, 0),
+        left_out: None,
+    };
+    walk.folder(dir, &mut Vec::new(), false)?;
+    walk.finish()
+}
+
+struct Walk<'a> {
+    base: &'a Base,
+    rules: IgnoreRules,
+    /// Folders that hold something of the base or of what is known.
+    tracked: BTreeSet<Vec<u8>>,
+    entries: &'a BTreeMap<RepoPath, Entry>,
+    known: &'a BTreeSet<RepoPath>,
+    stats: &'a mut StatCache,
+    caps: &'a WalkCaps,
+    found: BTreeMap<RepoPath, Entry>,
+    blobs: BTreeMap<ObjectId, Blob>,
+    warnings: Vec<WalkWarning>,
+    seen: u64,
+    /// New entries and bytes so far.
+    added: (u64, u64),
+    left_out: Option<(u64, RepoPath)>,
+}
+
+impl Walk<'_> {
+    fn folder(&mut self, dir: &Path, prefix: &mut Vec<u8>, ignored: bool) -> Result<(), GitError> {
+        let mut names = Vec::new();
+        let listing = match fs::read_dir(dir) {
+            Ok(listing) => listing,
+            Err(_) if !prefix.is_empty() => {
+                if let Ok(path) = RepoPath::new(prefix.clone()) {
+                    self.warnings.push(WalkWarning::Unreadable(path));
+                }
+                return Ok(());
+            }
+            Err(error) => return Err(io("the work directory cannot be read", dir)(error)),
+        };
+        for entry in listing {
+            let entry = entry.map_err(io("a folder cannot be read", dir))?;
+            names.push(entry.file_name().into_vec());
+        }
+        names.sort();
+        for name in names {
+            self.seen += 1;
+            if self.seen > self.caps.files {
+                return Err(GitError::TooBig {
+                    what: format!("the work directory holds more than {} files", self.caps.files),
+                });
+            }
+            let length = prefix.len();
+            if length > 0 {
+                prefix.push(b'/');
+            }
+            prefix.extend(&name);
+            self.one(dir, &name, prefix, ignored)?;
+            prefix.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn one(
+        &mut self,
+        dir: &Path,
+        name: &[u8],
+        prefix: &mut Vec<u8>,
+        ignored: bool,
+    ) -> Result<(), GitError> {
+        let place = dir.join(OsStr::from_bytes(name));
+        let Ok(path) = RepoPath::new(prefix.clone()) else {
+            // The throw-away `.git` is ours; other foldings of the name are somebody's attempt.
+            if name != b".git" || dir_is_nested(prefix) {
+                let name = String::from_utf8_lossy(prefix).into_owned();
+                self.warnings.push(WalkWarning::BadName(name));
+            }
+            return Ok(());
+        };
+        let Ok(metadata) = fs::symlink_metadata(&place) else { return Ok(()) };
+        let in_base = self.entries.get(&path).copied();
+        if in_base.is_some_and(|entry| entry.mode == EntryMode::Gitlink) && metadata.is_dir() {
+            return Ok(());
+        }
+        if metadata.is_dir() {
+            let is_tracked = self.tracked.contains(prefix.as_slice());
+            let ignored = ignored || self.rules.ignores(prefix, true);
+            let is_scratch = ignored || is_build_folder(name);
+            if is_scratch && !is_tracked {
+                return Ok(());
+            }
+            return self.folder(&place, prefix, ignored);
+        }
+        let is_old = in_base.is_some() || self.known.contains(&path);
+        if !is_old && (ignored || self.rules.ignores(prefix, false)) {
+            return Ok(());
+        }
+        self.file(&place, path, &metadata, is_old)
+    }
+
+    fn file(
+        &mut self,
+        place: &Path,
+        path: RepoPath,
+        metadata: &Metadata,
+        is_old: bool,
+    ) -> Result<(), GitError> {
+        let kind = metadata.file_type();
+        let mode = match (kind.is_symlink(), kind.is_file()) {
+            (true, _) => EntryMode::Symlink,
+            (_, true) if metadata.mode() & 0o100 != 0 => EntryMode::Executable,
+            (_, true) => EntryMode::File,
+            (false, false) => {
+                self.warnings.push(WalkWarning::Special(path));
+                return Ok(());
+            }
+        };
+        if !is_old && !self.has_room(&path, metadata.size()) {
+            return Ok(());
+        }
+        if let Some(object) = self.stats.lookup(&path, metadata) {
+            self.stats.learn(path.clone(), metadata, object);
+            if self.base.has(object)? || self.blobs.contains_key(&object) {
+                self.found.insert(path, Entry { mode, object });
+                return Ok(());
+            }
+        }
+        let content = match mode {
+            EntryMode::Symlink => fs::read_link(place).map(|text| text.into_os_string().into_vec()),
+            EntryMode::File | EntryMode::Executable | EntryMode::Gitlink => fs::read(place),
+        };
+        let Ok(content) = content else {
+            self.warnings.push(WalkWarning::Unreadable(path));
+            return Ok(());
+        };
+        let object = object_id(Oid::hash_object(ObjectType::Blob, &content)?);
+        self.stats.learn(path.clone(), metadata, object);
+        if !self.base.has(object)? {
+            self.blobs.entry(object).or_insert(Blob { object, content });
+        }
+        self.found.insert(path, Entry { mode, object });
+        Ok(())
+    }
+
+    /// Whether a new file still fits what a turn may add.
+    fn has_room(&mut self, path: &RepoPath, size: u64) -> bool {
+        let (entries, bytes) = (self.added.0 + 1, self.added.1.saturating_add(size));
+        if entries > self.caps.new_entries || bytes > self.caps.new_bytes {
+            match &mut self.left_out {
+                Some((count, _)) => *count += 1,
+                None => self.left_out = Some((1, path.clone())),
+            }
+            return false;
+        }
+        self.added = (entries, bytes);
+        true
+    }
+
+    fn finish(mut self) -> Result<Walked, GitError> {
+        self.stats.settle();
+        if let Some((count, first)) = self.left_out.take() {
+            self.warnings.push(WalkWarning::TooMuch {
+                count,
+                first,
+                entries: self.caps.new_entries,
+                bytes: self.caps.new_bytes,
+            });
+        }
+        let mut changed: BTreeMap<RepoPath, Option<Entry>> = BTreeMap::new();
+        for (path, entry) in self.entries {
+            match self.found.get(path) {
+                Some(found) if found == entry => {}
+                Some(found) => {
+                    changed.insert(path.clone(), Some(*found));
+                }
+                // A submodule's place holds nothing of ours; it stays what it was.
+                None if entry.mode == EntryMode::Gitlink && !self.is_shadowed(path) => {}
+                None => {
+                    changed.insert(path.clone(), None);
+                }
+            }
+        }
+        for (path, entry) in &self.found {
+            if !self.entries.contains_key(path) {
+                changed.insert(path.clone(), Some(*entry));
+            }
+        }
+        let tree = object_id(build(self.base, &changed)?);
+        Ok(Walked {
+            tree,
+            changed: changed
+                .into_iter()
+                .map(|(path, entry)| ChangedEntry { path, entry })
+                .collect(),
+            blobs: self.blobs.into_values().collect(),
+            warnings: self.warnings,
+        })
+    }
+
+    /// Whether a file now stands where a folder of `path` was.
+    fn is_shadowed(&self, path: &RepoPath) -> bool {
+        let bytes = path.as_bytes();
+        (0..bytes.len()).filter(|index| bytes[*index] == b'/').any(|end| {
+            RepoPath::new(&bytes[..end]).is_ok_and(|folder| self.found.contains_key(&folder))
+        })
+    }
+}
+
+fn dir_is_nested(prefix: &[u8]) -> bool {
+    prefix.contains(&b'/')
+}
+
+/// Every folder above `paths`.
+fn folders_of<'a>(paths: impl Iterator<Item = &'a RepoPath>) -> BTreeSet<Vec<u8>> {
+    let mut folders = BTreeSet::new();
+    for path in paths {
+        let mut rest = path.as_bytes();
+        while let Some(end) = rest.iter().rposition(|byte| *byte == b'/') {
+            rest = &rest[..end];
+            if !folders.insert(rest.to_vec()) {
+                break;
+            }
+        }
+    }
+    folders
+}

@@ -1,0 +1,186 @@
+//! The room that does not believe a worker: it recomputes tree, patch and hash of a target from the
+//! server's own pack of the base and the blobs in the log, and ends rounds with what it found.
+
+mod evidence;
+mod story;
+
+use std::sync::Arc;
+
+use cody_events::attempt::Base as PinnedBase;
+use cody_events::diff::{DiffProduced, DiffProducedPayload, Patch};
+use cody_events::digest::{ObjectId, Sha256};
+use cody_events::ids::{CommandId, JobId, TargetNumber};
+use cody_events::outcome::Outcome;
+use cody_events::tree::{Blob, ChangedEntry};
+
+use crate::app::{App, AppError, Asker};
+use crate::git::{self, Base, GitError, PackStore, RecordedTree};
+use crate::job::Command;
+use crate::job::command::FinishTarget;
+
+pub use evidence::review_claim;
+pub use story::Story;
+
+/// Recomputes what workers report.
+#[derive(Debug)]
+pub struct Intake {
+    app: Arc<App>,
+    packs: PackStore,
+}
+
+/// A target's diff as the server derives it.
+#[derive(Debug, Clone)]
+pub struct Derived {
+    pub base: PinnedBase,
+    pub tree: ObjectId,
+    pub patch: git::Patch,
+    pub diff_hash: Sha256,
+}
+
+/// A target's tree as a worker needs it.
+#[derive(Debug, Clone)]
+pub struct TreeState {
+    pub tree: ObjectId,
+    pub changed: Vec<ChangedEntry>,
+    pub blobs: Vec<Blob>,
+}
+
+/// Why a target's state cannot be derived.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error("target {0} has no base yet")]
+    NoBase(TargetNumber),
+    #[error("the recorded changes of target {target} make tree {derived}, but {recorded} was recorded")]
+    OtherTree { target: TargetNumber, derived: ObjectId, recorded: ObjectId },
+    #[error("the payload of event {0} is gone; the diff cannot be derived without it")]
+    PayloadGone(u64),
+    #[error("the work was interrupted")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+impl Intake {
+    /// An intake over `app` that reads bases from `packs`.
+    pub fn new(app: Arc<App>, packs: PackStore) -> Self {
+        Self { app, packs }
+    }
+
+    /// The latest recorded tree of `target`, as what differs from its base.
+    pub async fn tree_state(
+        &self,
+        job: JobId,
+        target: TargetNumber,
+    ) -> Result<TreeState, IntakeError> {
+        self.with_tree(job, target, |recorded, tree| {
+            let changed = recorded.changed_from_base();
+            let blobs = changed
+                .iter()
+                .filter_map(|change| change.entry)
+                .filter_map(|entry| recorded.blob(&entry.object))
+                .collect();
+            Ok(TreeState { tree, changed, blobs })
+        })
+        .await
+        .map(|(_, state)| state)
+    }
+
+    /// The diff of `target` from its base to its latest recorded tree.
+    pub async fn derive(&self, job: JobId, target: TargetNumber) -> Result<Derived, IntakeError> {
+        let (base, (tree, patch)) = self
+            .with_tree(job, target, |recorded, tree| Ok((tree, git::write_patch(recorded)?)))
+            .await?;
+        let diff_hash = Sha256::of(&patch.bytes);
+        Ok(Derived { base, tree, patch, diff_hash })
+    }
+
+    /// Ends the round of `target`: with its diff, if its tree differs from the base.
+    pub async fn conclude(
+        &self,
+        job: JobId,
+        target: TargetNumber,
+        outcome: Outcome,
+        reasons: Vec<String>,
+    ) -> Result<(), IntakeError> {
+        let story = Story::read(&self.app, job, target).await?;
+        let state = self.app.state(job).await?;
+        let target_state = state.job.as_ref().and_then(|job| job.targets.get(&target));
+        let is_changed = target_state.is_some_and(|target| target.is_changed());
+        let diff = match is_changed && outcome != Outcome::Cancelled {
+            true => Some(self.produced(job, target, outcome, &story).await?),
+            false => None,
+        };
+        let held = diff.as_ref().and_then(|_| evidence::held(outcome, target_state));
+        let evidence = evidence::of(outcome, &story, target_state, reasons);
+        let finish = FinishTarget { target, outcome, evidence, diff, held };
+        let round = target_state.map(|target| target.round.to_string()).unwrap_or_default();
+        let id =
+            CommandId::derived(&["finish", &job.to_string(), &target.to_string(), &round]);
+        let command = Command::FinishTarget(Box::new(finish));
+        self.app.execute(job, id, command, &Asker::room("intake")).await?;
+        Ok(())
+    }
+
+    async fn produced(
+        &self,
+        job: JobId,
+        target: TargetNumber,
+        outcome: Outcome,
+        story: &Story,
+    ) -> Result<(DiffProduced, DiffProducedPayload), IntakeError> {
+        let derived = self.derive(job, target).await?;
+        let files = derived.patch.files;
+        let facts = DiffProduced {
+            target,
+            round: story.round,
+            base_commit: derived.base.commit,
+            tree: derived.tree,
+            diff_hash: derived.diff_hash,
+            file_count: u32::try_from(files.len()).unwrap_or(u32::MAX),
+            added_line_count: files.iter().map(|file| file.added_line_count).sum(),
+            deleted_line_count: files.iter().map(|file| file.deleted_line_count).sum(),
+            byte_count: derived.patch.bytes.len() as u64,
+            partial: outcome != Outcome::DiffReady,
+        };
+        let finish = story.finish.clone();
+        let payload = DiffProducedPayload {
+            patch: Patch::of(derived.patch.bytes),
+            files,
+            title: finish.as_ref().map(|finish| finish.title.clone()).unwrap_or_default(),
+            summary: finish.as_ref().map(|finish| finish.summary.clone()).unwrap_or_default(),
+            evidence: finish.map(|finish| finish.evidence).unwrap_or_default(),
+        };
+        Ok((facts, payload))
+    }
+
+    /// Runs `work` on the recorded tree, after proving that the log's changes make it.
+    async fn with_tree<R: Send + 'static>(
+        &self,
+        job: JobId,
+        target: TargetNumber,
+        work: impl FnOnce(&RecordedTree, ObjectId) -> Result<R, GitError> + Send + 'static,
+    ) -> Result<(PinnedBase, R), IntakeError> {
+        let story = Story::read(&self.app, job, target).await?;
+        let base = story.base.clone().ok_or(IntakeError::NoBase(target))?;
+        let steps = story.tree_steps(&self.app).await?;
+        let recorded_tree = story.tree.unwrap_or(base.tree);
+        let pack_dir = self.packs.dir(&base.pack);
+        let commit = base.commit;
+        let result = tokio::task::spawn_blocking(move || {
+            let base = Base::open(&pack_dir, commit)?;
+            let mut recorded = RecordedTree::at_base(base)?;
+            for (changed, blobs) in &steps {
+                recorded.apply(changed, blobs)?;
+            }
+            let derived = recorded.tree_id()?;
+            if derived != recorded_tree {
+                return Ok(Err(IntakeError::OtherTree { target, derived, recorded: recorded_tree }));
+            }
+            work(&recorded, derived).map(Ok)
+        })
+        .await?;
+        Ok((base, result.map_err(IntakeError::Git)??))
+    }
+}

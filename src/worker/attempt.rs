@@ -1,0 +1,167 @@
+//! One attempt, from claim to last word.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cody_events::attempt::AttemptEnd;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::connection::{Connection, ConnectionError};
+use super::turns::Workplace;
+use super::{WorkerArgs, WorkerError, checks, scan};
+use crate::sandbox::{Sandbox, SandboxOptions};
+use crate::wire::{
+    Assignment, Claim, EndReport, Heartbeat, Receipt, Step, WorkerSecret, WorkerSettings,
+};
+
+/// How long a server may stay away before anything is claimed.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(15);
+
+/// What every step of an attempt shares.
+pub(super) struct Attempt {
+    pub connection: Arc<Connection>,
+    pub assignment: Assignment,
+    pub settings: WorkerSettings,
+    pub sandbox: Arc<Sandbox>,
+    /// The attempt's own directory; gone when the attempt ends.
+    pub dir: PathBuf,
+}
+
+/// Claims, works and leaves.
+pub(super) async fn run(args: WorkerArgs, secret: WorkerSecret) -> Result<AttemptEnd, WorkerError> {
+    let options = SandboxOptions {
+        enabled: secret.settings.sandbox,
+        extra_mounts: secret.settings.extra_mounts.clone(),
+    };
+    let sandbox = Arc::new(Sandbox::probe(&options).await);
+    let connection =
+        Connection::new(args.server.clone(), secret.address_file.clone(), CLAIM_PATIENCE)?;
+    let claim = Claim {
+        job: args.job,
+        target: args.target,
+        request: args.request,
+        nonce: secret.nonce,
+        worker: format!("{}:{}", host(), std::process::id()),
+        pid: std::process::id(),
+        process_start: crate::worker::process_start(std::process::id()).unwrap_or(0),
+        app_version: env!("CARGO_PKG_VERSION").to_owned(),
+        image: None,
+        sandbox: sandbox.backend(),
+    };
+    let assignment: Assignment = connection.post("claim", &claim).await?;
+    let patience = Duration::from_millis(assignment.lease_ms);
+    let connection = Arc::new(connection.claimed(assignment.token.clone(), patience));
+    let dir = secret.scratch.join(format!("{}-{}", args.request, assignment.attempt));
+    let attempt = Attempt { connection, assignment, settings: secret.settings, sandbox, dir };
+    let (dismiss, dismissed) = watch::channel(false);
+    let heart = beat(Arc::clone(&attempt.connection), attempt.assignment.heartbeat_ms, dismiss);
+    let ended = attempt.work(dismissed).await;
+    let last_word = attempt.last_word(&ended).await;
+    heart.abort();
+    remove(&attempt.dir).await;
+    match (ended, last_word) {
+        (Ok(how), Ok(())) => Ok(how),
+        (Err(error), _) => Err(error),
+        (Ok(how), Err(error)) if error.is_dismissal() => Ok(how),
+        (Ok(_), Err(error)) => Err(error.into()),
+    }
+}
+
+impl Attempt {
+    /// Works until nothing is left, or until the server says to leave. Leaving drops the step under
+    /// way, and with it every process that it started.
+    async fn work(&self, mut dismissed: watch::Receiver<bool>) -> Result<AttemptEnd, WorkerError> {
+        tokio::select! {
+            ended = self.steps() => ended,
+            _ = dismissed.wait_for(|dismissed| *dismissed) => Ok(AttemptEnd::Interrupted),
+        }
+    }
+
+    async fn steps(&self) -> Result<AttemptEnd, WorkerError> {
+        create_dir(&self.dir).await?;
+        let mut workplace: Option<Workplace> = None;
+        loop {
+            let step: Step = self.connection.post("next", &serde_json::json!({})).await?;
+            let reported = match step {
+                Step::Wait => continue,
+                Step::Leave { how } => return Ok(how),
+                Step::Scan => scan::scan(self).await,
+                Step::RunChecks { phase, tree, commands } => {
+                    checks::run(self, workplace.as_ref(), phase, tree, commands).await
+                }
+                Step::RunTools { thread, turn, tools } => {
+                    // A turn is only ever rerun in a fresh directory.
+                    let mut place = match workplace.take() {
+                        Some(place) => place,
+                        None => Workplace::prepare(self).await?,
+                    };
+                    let ran = place.run(self, thread, turn, &tools).await;
+                    if ran.is_ok() {
+                        workplace = Some(place);
+                    }
+                    ran
+                }
+            };
+            match reported {
+                Ok(()) => {}
+                Err(WorkerError::Connection(ConnectionError::Refused { code, .. }))
+                    if code == "out-of-order" => workplace = None,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn last_word(&self, ended: &Result<AttemptEnd, WorkerError>) -> Result<(), ConnectionError> {
+        let report = match ended {
+            Ok(how) => EndReport { how: *how, detail: None },
+            Err(WorkerError::Connection(error)) if error.is_dismissal() => {
+                EndReport { how: AttemptEnd::Fenced, detail: None }
+            }
+            Err(error) => {
+                EndReport { how: AttemptEnd::Crashed, detail: Some(super::error_chain(error)) }
+            }
+        };
+        self.connection.post::<_, Receipt>("end", &report).await.map(|_| ())
+    }
+}
+
+/// Keeps the lease alive beside whatever the worker does; a long build is no lost worker.
+fn beat(connection: Arc<Connection>, every_ms: u64, dismiss: watch::Sender<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(every_ms)).await;
+            let answer = connection.post::<_, Heartbeat>("heartbeat", &serde_json::json!({})).await;
+            match answer {
+                Ok(Heartbeat::GoOn) => {}
+                Ok(Heartbeat::Leave) | Err(_) => {
+                    dismiss.send_replace(true);
+                    return;
+                }
+            }
+        }
+    })
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}
+
+pub(super) async fn create_dir(path: &Path) -> Result<(), WorkerError> {
+    tokio::fs::create_dir_all(path).await.map_err(|source| WorkerError::Io {
+        what: "a directory cannot be made",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Removes a directory that may hold what commands left behind; what stays is swept at the next start.
+pub(super) async fn remove(path: &Path) {
+    if let Err(error) = tokio::fs::remove_dir_all(path).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "a work directory could not be removed");
+    }
+}

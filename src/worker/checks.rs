@@ -1,0 +1,124 @@
+//! Checks make evidence about a tree from that tree: each phase runs in a fresh checkout of the
+//! recorded tree, which is thrown away after. Only the build cache outlives it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use cody_events::attempt::SandboxBackend;
+use cody_events::digest::ObjectId;
+use cody_events::evidence::{CheckPhase, CheckSkip, CheckedCommand, CommandOutput};
+
+use super::attempt::{Attempt, create_dir, remove};
+use super::turns::Workplace;
+use super::{WorkerError, blocking};
+use crate::git::{self, Base, RecordedTree};
+use crate::sandbox::SandboxCommand;
+use crate::wire::{ChecksReport, Receipt};
+
+/// The name that the target's build cache has in the log.
+const CACHE: &str = "target";
+
+/// Runs `commands` on a fresh checkout of `tree` and reports how they went.
+pub(super) async fn run(
+    attempt: &Attempt,
+    workplace: Option<&Workplace>,
+    phase: CheckPhase,
+    tree: ObjectId,
+    commands: Vec<String>,
+) -> Result<(), WorkerError> {
+    let skipped = match attempt.sandbox.backend() {
+        _ if commands.is_empty() => Some(CheckSkip::NoCommands),
+        SandboxBackend::None => Some(CheckSkip::NoSandbox),
+        SandboxBackend::Bubblewrap | SandboxBackend::Landlock => None,
+    };
+    let mut report = ChecksReport {
+        phase,
+        tree,
+        cache: None,
+        skipped,
+        results: Vec::new(),
+        outputs: Vec::new(),
+    };
+    if skipped.is_none() {
+        let dir = attempt.dir.join("check");
+        let cache = attempt.dir.join("cache");
+        report.cache = cache.exists().then(|| CACHE.to_owned());
+        create_dir(&cache).await?;
+        let ran = run_commands(attempt, workplace, tree, &commands, &dir, &cache).await;
+        remove(&dir).await;
+        (report.results, report.outputs) = ran?;
+    }
+    attempt.connection.post::<_, Receipt>("checks", &report).await?;
+    Ok(())
+}
+
+async fn run_commands(
+    attempt: &Attempt,
+    workplace: Option<&Workplace>,
+    tree: ObjectId,
+    commands: &[String],
+    dir: &Path,
+    cache: &Path,
+) -> Result<(Vec<CheckedCommand>, Vec<CommandOutput>), WorkerError> {
+    let mut results = Vec::with_capacity(commands.len());
+    let mut outputs = Vec::with_capacity(commands.len());
+    check_out(attempt, workplace, tree, dir).await?;
+    let git_dir = attempt.git_dir(&dir.join("git")).await?;
+    for command in commands {
+        let ran = attempt
+            .sandbox
+            .run(&SandboxCommand {
+                script: command.clone(),
+                repo: dir.join("repo"),
+                git_dir: Some(git_dir.clone()),
+                read_only: attempt.visible_packs(),
+                cache: Some(cache.to_owned()),
+                env: check_environment(),
+                timeout: Duration::from_millis(attempt.settings.check_timeout_ms),
+                output_cap: attempt.settings.output_bytes,
+            })
+            .await?;
+        results.push(CheckedCommand { exit_code: ran.exit_code, timed_out: ran.timed_out, ms: ran.ms });
+        outputs.push(CommandOutput {
+            command: command.clone(),
+            output: String::from_utf8_lossy(&ran.output).into_owned(),
+        });
+    }
+    Ok((results, outputs))
+}
+
+/// Build tools put what they can reuse where it outlives the checkout.
+fn check_environment() -> Vec<(String, String)> {
+    [("CARGO_TARGET_DIR", "/cache/cargo"), ("PYTHONDONTWRITEBYTECODE", "1"), ("CI", "1")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
+}
+
+/// A fresh checkout of `tree`, made from recorded entries and blobs alone.
+async fn check_out(
+    attempt: &Attempt,
+    workplace: Option<&Workplace>,
+    tree: ObjectId,
+    dir: &Path,
+) -> Result<(), WorkerError> {
+    let (pack, commit) = attempt.pack()?;
+    let repo = dir.join("repo");
+    let steps = match workplace {
+        Some(place) => place.steps(),
+        None => vec![(attempt.assignment.changed.clone(), attempt.assignment.blobs.clone())],
+    };
+    let is_base = attempt.assignment.base.tree == tree;
+    blocking(move || {
+        let mut recorded = RecordedTree::at_base(Base::open(&pack, commit)?)?;
+        if !is_base {
+            for (changed, blobs) in &steps {
+                recorded.apply(changed, blobs)?;
+            }
+            if recorded.tree_id()? != tree {
+                return Err(WorkerError::Stopped(format!("the recorded changes do not make {tree}")));
+            }
+        }
+        Ok(git::checkout(&recorded, &repo)?)
+    })
+    .await
+}
