@@ -12,4 +12,5 @@ pub mod app;
 
 pub mod claude;
 pub mod git;
+pub mod sandbox;
 pub mod scan;
