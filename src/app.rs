@@ -19,6 +19,9 @@ const PAGE: usize = 500;
 /// How often an append is tried again when somebody else wrote the stream in between.
 const MAX_CONFLICTS: usize = 8;
 
+/// The stream of what belongs to no job.
+pub const SYSTEM: &str = "system";
+
 /// Executes commands and reads what was recorded.
 pub struct App {
     log: Arc<dyn Log>,
@@ -140,6 +143,27 @@ impl App {
         Err(AppError::Contended(job))
     }
 
+    /// Records what belongs to no job.
+    pub async fn record_system(&self, draft: Draft, actor: &str) -> Result<(), AppError> {
+        let asker = Asker::room(actor);
+        let append = Append {
+            stream: SYSTEM.to_owned(),
+            expected: Expected::Any,
+            command_id: self.new_command_id(),
+            actor: asker.actor,
+            door: asker.door,
+            correlation_id: None,
+            unique_key: None,
+            events: vec![self.new_event(&draft)?],
+        };
+        match self.log.append(append).await? {
+            Appended::Fenced { .. } => Err(AppError::Fenced),
+            Appended::Appended { .. } | Appended::Duplicate { .. } | Appended::Conflict { .. } => {
+                Ok(())
+            }
+        }
+    }
+
     /// The state of `job` now; the default state if there is no such job.
     pub async fn state(&self, job: JobId) -> Result<JobState, AppError> {
         let slot = self.slot(job);
@@ -189,6 +213,17 @@ impl App {
         CommandId(self.entropy.uuid_v7(self.clock.now()))
     }
 
+    fn new_event(&self, draft: &Draft) -> Result<NewEvent, serde_json::Error> {
+        Ok(NewEvent {
+            kind: draft.event.kind().to_owned(),
+            schema_version: draft.event.schema_version(),
+            occurred_at: self.clock.now(),
+            facts: draft.event.facts_json()?,
+            payload: draft.payload.clone().map(String::into_bytes),
+            causation_id: None,
+        })
+    }
+
     fn slot(&self, job: JobId) -> Arc<tokio::sync::Mutex<JobState>> {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(states.get_or_insert(job, || Arc::new(tokio::sync::Mutex::default())))
@@ -210,20 +245,8 @@ impl App {
         drafts: &[Draft],
         asker: &Asker,
     ) -> Result<Appended, AppError> {
-        let now = self.clock.now();
-        let events = drafts
-            .iter()
-            .map(|draft| {
-                Ok(NewEvent {
-                    kind: draft.event.kind().to_owned(),
-                    schema_version: draft.event.schema_version(),
-                    occurred_at: now,
-                    facts: draft.event.facts_json()?,
-                    payload: draft.payload.clone().map(String::into_bytes),
-                    causation_id: None,
-                })
-            })
-            .collect::<Result<Vec<_>, serde_json::Error>>()?;
+        let events =
+            drafts.iter().map(|draft| self.new_event(draft)).collect::<Result<Vec<_>, _>>()?;
         let expected = match state.version {
             0 => Expected::NoStream,
             version => Expected::Exact(version),

@@ -45,9 +45,8 @@ pub struct WorkerSettings {
     pub output_bytes: u64,
     pub new_entries_a_turn: u64,
     pub new_bytes_a_turn: u64,
+    /// Files in a work directory, scratch included.
     pub max_files: u64,
-    pub max_bytes: u64,
-    pub max_file_bytes: u64,
 }
 
 /// `claim`: the worker's first act.
@@ -82,12 +81,17 @@ pub struct Assignment {
     pub prompt: String,
     /// Whether Claude may run commands.
     pub bash: bool,
-    /// The latest recorded tree, as what differs from the base, with the contents it needs.
+    /// Whether an earlier attempt ran tools, so that its scratch is gone.
+    pub took_over: bool,
+}
+
+/// The answer to `tree`: the latest recorded tree, as what differs from the base, with the contents
+/// that the base does not have.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TreeAnswer {
     pub tree: ObjectId,
     pub changed: Vec<ChangedEntry>,
     pub blobs: Vec<Blob>,
-    /// Whether an earlier attempt ran tools, so that its scratch is gone.
-    pub took_over: bool,
 }
 
 /// The answer to `heartbeat`.
@@ -210,4 +214,15 @@ pub struct ServerAddress {
     pub pid: u32,
     /// A local admin credential, for the command line on the same machine.
     pub token: String,
+}
+
+/// The kernel's start time of a process, in clock ticks since boot: with the pid, it names one
+/// process for good. Nothing if there is no such process.
+pub fn process_start(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in brackets, and may hold anything.
+    let after_name = stat.rsplit_once(") ")?.1;
+    let is_zombie = after_name.starts_with('Z');
+    let start = after_name.split(' ').nth(19)?.parse().ok()?;
+    (!is_zombie).then_some(start)
 }

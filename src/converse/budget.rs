@@ -21,7 +21,13 @@ pub enum Ask {
 
 /// What a call with at most `input_tokens` may ask for. A response that was cut off is asked for
 /// again with twice the room.
-pub fn ask(job: &Job, target: &Target, thread: &Thread, offer: &Offer<'_>, input_tokens: u64) -> Ask {
+pub fn ask(
+    job: &Job,
+    target: &Target,
+    thread: &Thread,
+    offer: &Offer<'_>,
+    input_tokens: u64,
+) -> Ask {
     let mut wanted = offer.model.first_max_tokens();
     for _ in 0..thread.truncations {
         wanted = offer.model.raised_max_tokens(wanted).unwrap_or(wanted);
@@ -49,6 +55,9 @@ pub fn ask(job: &Job, target: &Target, thread: &Thread, offer: &Offer<'_>, input
 pub fn input_bound(thread: &Thread, fresh_bytes: u64, whole_bytes_bound: u64) -> u64 {
     match thread.context_tokens {
         0 => whole_bytes_bound,
-        counted => counted.saturating_add(fresh_bytes).saturating_add(FRAME_TOKENS).min(whole_bytes_bound.max(counted)),
+        counted => counted
+            .saturating_add(fresh_bytes)
+            .saturating_add(FRAME_TOKENS)
+            .min(whole_bytes_bound.max(counted)),
     }
 }

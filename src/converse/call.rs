@@ -17,7 +17,6 @@ use crate::app::{AppError, Asker};
 use crate::claude::blocks::{BlockView, text_block};
 use crate::claude::client::Reply;
 use crate::claude::failure::CallError;
-use crate::claude::models::Offer;
 use crate::claude::request::Body;
 use crate::claude::retry::{GiveUp, RetryStep, next_step as next_try};
 use crate::job::state::{Job, Target, Thread};
@@ -39,7 +38,6 @@ enum Called {
     Recorded,
     Retry(Duration),
     Conclude(Outcome, String),
-    Stopped,
 }
 
 impl Converser {
@@ -80,7 +78,6 @@ impl Converser {
             };
             match self.make(&call, failures).await? {
                 Called::Recorded => return Ok(Advance::Recorded),
-                Called::Stopped => return Ok(Advance::Stopped),
                 Called::Conclude(outcome, why) => {
                     return Ok(Advance::Conclude { outcome, evidence: vec![why] });
                 }
@@ -387,7 +384,9 @@ fn notice_for(thread: &Thread) -> Result<Vec<RawJson>, serde_json::Error> {
 /// all would make them invalid.
 fn enters_history(stop: StopReason, content: &[RawJson], tool_count: usize) -> bool {
     match stop {
-        StopReason::MaxTokens | StopReason::Refusal | StopReason::ModelContextWindowExceeded => false,
+        StopReason::MaxTokens | StopReason::Refusal | StopReason::ModelContextWindowExceeded => {
+            false
+        }
         StopReason::ToolUse => tool_count > 0,
         StopReason::EndTurn | StopReason::StopSequence | StopReason::Unknown => {
             !content.is_empty() && tool_count == 0

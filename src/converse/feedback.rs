@@ -1,8 +1,8 @@
 //! What a worker's checks mean for a change, and what Claude is told of it.
 
 use cody_events::evidence::{
-    CheckPhase, CheckSkip, CheckVerdict, CheckedCommand, ChecksRan, ChecksRanPayload, CommandOutput,
-    RepoScannedPayload,
+    CheckPhase, CheckSkip, CheckVerdict, CheckedCommand, ChecksRan, ChecksRanPayload,
+    CommandOutput, RepoScannedPayload,
 };
 use cody_events::ids::AttemptNumber;
 use cody_events::job::{CheckSource, CreatedPayload};
@@ -10,9 +10,9 @@ use cody_events::raw::RawJson;
 
 use super::prompts;
 use crate::claude::blocks::tool_result;
-use crate::job::state::{Baseline, Job, Target};
-use crate::job::next_step::ClaimProblem;
+use crate::job::ClaimProblem;
 use crate::job::MAX_REPAIRS;
+use crate::job::state::{Baseline, Job, Target};
 use crate::wire::ChecksReport;
 
 pub use super::prompts::INTERRUPTED;
@@ -83,7 +83,11 @@ fn verdict(skipped: Option<CheckSkip>, failures: &[usize]) -> CheckVerdict {
 }
 
 /// The commands, by index, that fail and may not.
-fn failures(must_pass: bool, baseline: Option<&Baseline>, results: &[CheckedCommand]) -> Vec<usize> {
+fn failures(
+    must_pass: bool,
+    baseline: Option<&Baseline>,
+    results: &[CheckedCommand],
+) -> Vec<usize> {
     let failed_before =
         |index: usize| baseline.and_then(|b| b.commands.get(index)).is_some_and(|c| !c.passed());
     results
@@ -104,7 +108,10 @@ pub fn reuse(
 ) -> Result<Judgement, serde_json::Error> {
     let sent_back = verdict == CheckVerdict::Failed && target.repairs < MAX_REPAIRS;
     let finish_result = if sent_back {
-        finish_result(finish_id, "The checks fail as before: /repo has not changed since they ran.")?
+        finish_result(
+            finish_id,
+            "The checks fail as before: /repo has not changed since they ran.",
+        )?
     } else {
         None
     };

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use cody_events::diff::ChangesRequested;
 use cody_events::event::{DecodeError, Event, decode_payload};
 use cody_events::evidence::ChecksRan;
-use cody_events::diff::ChangesRequested;
 use cody_events::ids::{CallNumber, TargetNumber, ThreadNumber, TurnNumber};
 use cody_events::raw::RawJson;
 use cody_events::thread::{
@@ -94,7 +94,8 @@ impl History {
                 self.answer_finish(result);
             }
             Event::ChangesRequested(_) => {
-                let result = decode_payload::<ChangesRequested>(payload.ok_or(gone)?)?.finish_result;
+                let result =
+                    decode_payload::<ChangesRequested>(payload.ok_or(gone)?)?.finish_result;
                 self.answer_finish(result);
             }
             _ => {}

@@ -69,12 +69,7 @@ pub enum ConverseError {
 
 impl Converser {
     /// A converser over `app` that asks through `client`, at the pace of `limiter`.
-    pub fn new(
-        app: Arc<App>,
-        client: Client,
-        limiter: Limiter,
-        models: Arc<ModelTable>,
-    ) -> Self {
+    pub fn new(app: Arc<App>, client: Client, limiter: Limiter, models: Arc<ModelTable>) -> Self {
         Self { app, client, limiter, models, in_flight: Mutex::default() }
     }
 

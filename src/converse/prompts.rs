@@ -118,14 +118,20 @@ pub fn checks_failed(must_pass: bool, failures: &[(&CommandOutput, &CheckedComma
     } else {
         "These checks passed before your change and fail with it"
     };
-    let mut text = format!("{rule}. They ran on a fresh copy of /repo. Fix the cause, then call `finish` again.\n");
+    let mut text = format!(
+        "{rule}. They ran on a fresh copy of /repo. Fix the cause, then call `finish` again.\n"
+    );
     for (output, result) in failures {
         let how = match (result.timed_out, result.exit_code) {
             (true, _) => "did not end in time".to_owned(),
             (false, Some(code)) => format!("exit code {code}"),
             (false, None) => "killed by a signal".to_owned(),
         };
-        text.push_str(&format!("\n$ {}\n({how})\n{}\n", output.command, tail(&output.output, 12_000)));
+        text.push_str(&format!(
+            "\n$ {}\n({how})\n{}\n",
+            output.command,
+            tail(&output.output, 12_000)
+        ));
     }
     text
 }

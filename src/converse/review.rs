@@ -1,8 +1,8 @@
 //! Reading the verdict of a review.
 
+use cody_events::event::Event;
 use cody_events::ids::{CommandId, JobId, TargetNumber, ThreadNumber, TurnNumber};
 use cody_events::raw::RawJson;
-use cody_events::event::Event;
 use cody_events::thread::{ClaudeTurn, DiffReviewed, DiffReviewedPayload, ReviewVerdict};
 use serde::Deserialize;
 
@@ -60,9 +60,11 @@ impl Converser {
             && target_state.repairs < MAX_REPAIRS;
         let answer = answer.unwrap_or_else(Verdict::absent);
         let finish_result = match (sent_back, finish_id) {
-            (true, Some(id)) => {
-                Some(tool_result(id, &prompts::review_objects(&answer.summary, &answer.reasons), true)?)
-            }
+            (true, Some(id)) => Some(tool_result(
+                id,
+                &prompts::review_objects(&answer.summary, &answer.reasons),
+                true,
+            )?),
             _ => None,
         };
         let facts = DiffReviewed {
@@ -73,11 +75,8 @@ impl Converser {
             verdict: answer.verdict,
             answers_finish: finish_result.is_some(),
         };
-        let payload = DiffReviewedPayload {
-            summary: answer.summary,
-            reasons: answer.reasons,
-            finish_result,
-        };
+        let payload =
+            DiffReviewedPayload { summary: answer.summary, reasons: answer.reasons, finish_result };
         let id = CommandId::derived(&[
             "review",
             &job.to_string(),

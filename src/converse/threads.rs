@@ -50,8 +50,12 @@ impl Converser {
         let state = self.app.state(job).await?;
         let (job_state, target_state) = lookup(&state, target)?;
         let brief = self.brief(job, target).await?;
-        let opening =
-            prompts::change_opening(&brief.repository, &brief.branch, &brief.scanned.context, &brief.checks);
+        let opening = prompts::change_opening(
+            &brief.repository,
+            &brief.branch,
+            &brief.scanned.context,
+            &brief.checks,
+        );
         let (purpose, opening) = match patch {
             Some(patch) => (Purpose::Fresh, prompts::fresh_opening(&opening, patch)),
             None => (Purpose::Change, opening),

@@ -2,6 +2,7 @@
 //! nested trees can name more files than any disk holds; each tree is counted once.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use cody_events::digest::ObjectId;
 use git2::{ObjectType, Oid, Repository};
@@ -27,6 +28,14 @@ pub struct Weight {
     pub files: u64,
     pub bytes: u64,
     pub biggest_file: u64,
+}
+
+/// Weighs the tree of `commit` in the repository at `path`.
+///
+/// # Errors
+/// As [`weigh`].
+pub fn weigh_at(path: &Path, commit: ObjectId, budget: &WalkBudget) -> Result<Weight, GitError> {
+    weigh(&Repository::open(path)?, commit, budget)
 }
 
 /// Weighs the tree of `commit` in `repository`.

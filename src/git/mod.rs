@@ -20,7 +20,7 @@ mod tree_builder;
 mod walk;
 
 pub use base::Base;
-pub use budget::{WalkBudget, Weight, weigh};
+pub use budget::{WalkBudget, Weight, weigh, weigh_at};
 pub use checkout::checkout;
 pub use error::GitError;
 pub use fetch::{FetchLimits, Resolved, fetch, isolate, resolve};

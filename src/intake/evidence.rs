@@ -74,9 +74,7 @@ pub fn review_claim(story: &Story) -> (String, String) {
         text
     });
     let checks = match &story.checks {
-        Some((facts, payload)) => {
-            check_lines(facts, payload, story.baseline.as_ref()).join("\n")
-        }
+        Some((facts, payload)) => check_lines(facts, payload, story.baseline.as_ref()).join("\n"),
         None => "No check ran.".to_owned(),
     };
     (claim, checks)

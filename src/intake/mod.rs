@@ -54,7 +54,9 @@ pub enum IntakeError {
     Git(#[from] GitError),
     #[error("target {0} has no base yet")]
     NoBase(TargetNumber),
-    #[error("the recorded changes of target {target} make tree {derived}, but {recorded} was recorded")]
+    #[error(
+        "the recorded changes of target {target} make tree {derived}, but {recorded} was recorded"
+    )]
     OtherTree { target: TargetNumber, derived: ObjectId, recorded: ObjectId },
     #[error("the payload of event {0} is gone; the diff cannot be derived without it")]
     PayloadGone(u64),
@@ -116,8 +118,7 @@ impl Intake {
         let evidence = evidence::of(outcome, &story, target_state, reasons);
         let finish = FinishTarget { target, outcome, evidence, diff, held };
         let round = target_state.map(|target| target.round.to_string()).unwrap_or_default();
-        let id =
-            CommandId::derived(&["finish", &job.to_string(), &target.to_string(), &round]);
+        let id = CommandId::derived(&["finish", &job.to_string(), &target.to_string(), &round]);
         let command = Command::FinishTarget(Box::new(finish));
         self.app.execute(job, id, command, &Asker::room("intake")).await?;
         Ok(())
@@ -176,7 +177,11 @@ impl Intake {
             }
             let derived = recorded.tree_id()?;
             if derived != recorded_tree {
-                return Ok(Err(IntakeError::OtherTree { target, derived, recorded: recorded_tree }));
+                return Ok(Err(IntakeError::OtherTree {
+                    target,
+                    derived,
+                    recorded: recorded_tree,
+                }));
             }
             work(&recorded, derived).map(Ok)
         })

@@ -3,10 +3,12 @@
 use cody_events::attempt::Base;
 use cody_events::digest::ObjectId;
 use cody_events::event::Event;
-use cody_events::evidence::{ChecksRan, ChecksRanPayload, CheckPhase};
+use cody_events::evidence::{CheckPhase, ChecksRan, ChecksRanPayload};
 use cody_events::ids::{JobId, RoundNumber, TargetNumber};
 use cody_events::outcome::ReopenReason;
-use cody_events::thread::{ClaudeTurn, DiffReviewed, DiffReviewedPayload, Finish, StopReason, ToolsRan};
+use cody_events::thread::{
+    ClaudeTurn, DiffReviewed, DiffReviewedPayload, Finish, StopReason, ToolsRan,
+};
 use cody_events::tree::{Blob, ChangedEntry};
 
 use super::IntakeError;
@@ -82,14 +84,14 @@ impl Story {
             }
             Event::ChecksRan(e) if e.target == target => {
                 let payload = app.payload_of::<ChecksRan>(position).await?;
-                let payload = payload.unwrap_or(ChecksRanPayload {
-                    commands: Vec::new(),
-                    finish_result: None,
-                });
+                let payload = payload
+                    .unwrap_or(ChecksRanPayload { commands: Vec::new(), finish_result: None });
                 match e.phase {
                     CheckPhase::Baseline => self.baseline = Some((e.clone(), payload)),
                     // A verdict that is only repeated has no output of its own.
-                    CheckPhase::After | CheckPhase::Repair if e.skipped.is_none() || self.checks.is_none() => {
+                    CheckPhase::After | CheckPhase::Repair
+                        if e.skipped.is_none() || self.checks.is_none() =>
+                    {
                         self.checks = Some((e.clone(), payload));
                     }
                     CheckPhase::After | CheckPhase::Repair => {}

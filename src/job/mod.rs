@@ -17,7 +17,7 @@ mod next_step;
 pub use command::Command;
 pub use decide::{Decision, decide};
 pub use money::Money;
-pub use next_step::{NextStep, next_step};
+pub use next_step::{ClaimProblem, Conclusion, Leave, NextStep, next_step};
 pub use rejection::{Rejection, RejectionCode};
 pub use state::JobState;
 

@@ -266,6 +266,11 @@ impl Log for SqliteLog {
     }
 }
 
+/// The version of SQLite that is built in.
+pub fn library_version() -> &'static str {
+    rusqlite::version()
+}
+
 /// A payload's row.
 pub(super) struct StoredPayload {
     pub codec: i64,

@@ -5,17 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cody_events::attempt::AttemptEnd;
+use cody_events::digest::ObjectId;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::connection::{Connection, ConnectionError};
 use super::turns::Workplace;
-use super::{WorkerArgs, WorkerError, checks, scan};
+use super::{WorkerArgs, WorkerError, blocking, checks, scan};
+use crate::git::{self, Base};
 use crate::sandbox::{Sandbox, SandboxOptions};
 use crate::wire::{
-    Assignment, Claim, EndReport, Heartbeat, Receipt, Step, WorkerSecret, WorkerSettings,
+    Assignment, Claim, EndReport, Heartbeat, Receipt, Step, TreeAnswer, WorkerSecret,
+    WorkerSettings,
 };
 
+/// Where the base's pack is inside the sandbox.
+const PACK_INSIDE: &str = "/base-objects";
 /// How long a server may stay away before anything is claimed.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -45,7 +50,7 @@ pub(super) async fn run(args: WorkerArgs, secret: WorkerSecret) -> Result<Attemp
         nonce: secret.nonce,
         worker: format!("{}:{}", host(), std::process::id()),
         pid: std::process::id(),
-        process_start: crate::worker::process_start(std::process::id()).unwrap_or(0),
+        process_start: crate::wire::process_start(std::process::id()).unwrap_or(0),
         app_version: env!("CARGO_PKG_VERSION").to_owned(),
         image: None,
         sandbox: sandbox.backend(),
@@ -53,7 +58,7 @@ pub(super) async fn run(args: WorkerArgs, secret: WorkerSecret) -> Result<Attemp
     let assignment: Assignment = connection.post("claim", &claim).await?;
     let patience = Duration::from_millis(assignment.lease_ms);
     let connection = Arc::new(connection.claimed(assignment.token.clone(), patience));
-    let dir = secret.scratch.join(format!("{}-{}", args.request, assignment.attempt));
+    let dir = secret.scratch.join(args.request.to_string());
     let attempt = Attempt { connection, assignment, settings: secret.settings, sandbox, dir };
     let (dismiss, dismissed) = watch::channel(false);
     let heart = beat(Arc::clone(&attempt.connection), attempt.assignment.heartbeat_ms, dismiss);
@@ -79,6 +84,41 @@ impl Attempt {
         }
     }
 
+    /// The base's pack on this machine, and the commit in it.
+    pub(super) fn pack(&self) -> Result<(PathBuf, ObjectId), WorkerError> {
+        let pack = self.assignment.pack_dir.clone().ok_or_else(|| {
+            WorkerError::Stopped("the server gave no pack of the base".to_owned())
+        })?;
+        Ok((pack, self.assignment.base.commit))
+    }
+
+    /// The latest recorded tree.
+    pub(super) async fn tree(&self) -> Result<TreeAnswer, WorkerError> {
+        Ok(self.connection.post("tree", &serde_json::json!({})).await?)
+    }
+
+    /// The base's pack as commands see it, for the throw-away `.git`.
+    pub(super) fn visible_packs(&self) -> Vec<(PathBuf, PathBuf)> {
+        self.assignment
+            .pack_dir
+            .iter()
+            .map(|pack| (pack.clone(), PathBuf::from(PACK_INSIDE)))
+            .collect()
+    }
+
+    /// Makes a throw-away `.git` at `dir`.
+    pub(super) async fn git_dir(&self, dir: &Path) -> Result<PathBuf, WorkerError> {
+        let (pack, commit) = self.pack()?;
+        let place = dir.to_owned();
+        blocking(move || {
+            let base = Base::open(&pack, commit)?;
+            git::synthetic_git_dir(&base, &pack, Path::new(PACK_INSIDE), &place)?;
+            Ok(())
+        })
+        .await?;
+        Ok(dir.to_owned())
+    }
+
     async fn steps(&self) -> Result<AttemptEnd, WorkerError> {
         create_dir(&self.dir).await?;
         let mut workplace: Option<Workplace> = None;
@@ -89,7 +129,7 @@ impl Attempt {
                 Step::Leave { how } => return Ok(how),
                 Step::Scan => scan::scan(self).await,
                 Step::RunChecks { phase, tree, commands } => {
-                    checks::run(self, workplace.as_ref(), phase, tree, commands).await
+                    checks::run(self, phase, tree, commands).await
                 }
                 Step::RunTools { thread, turn, tools } => {
                     // A turn is only ever rerun in a fresh directory.
@@ -107,13 +147,19 @@ impl Attempt {
             match reported {
                 Ok(()) => {}
                 Err(WorkerError::Connection(ConnectionError::Refused { code, .. }))
-                    if code == "out-of-order" => workplace = None,
+                    if code == "out-of-order" =>
+                {
+                    workplace = None
+                }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    async fn last_word(&self, ended: &Result<AttemptEnd, WorkerError>) -> Result<(), ConnectionError> {
+    async fn last_word(
+        &self,
+        ended: &Result<AttemptEnd, WorkerError>,
+    ) -> Result<(), ConnectionError> {
         let report = match ended {
             Ok(how) => EndReport { how: *how, detail: None },
             Err(WorkerError::Connection(error)) if error.is_dismissal() => {
@@ -128,7 +174,11 @@ impl Attempt {
 }
 
 /// Keeps the lease alive beside whatever the worker does; a long build is no lost worker.
-fn beat(connection: Arc<Connection>, every_ms: u64, dismiss: watch::Sender<bool>) -> JoinHandle<()> {
+fn beat(
+    connection: Arc<Connection>,
+    every_ms: u64,
+    dismiss: watch::Sender<bool>,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_millis(every_ms)).await;

@@ -9,7 +9,6 @@ use cody_events::digest::ObjectId;
 use cody_events::evidence::{CheckPhase, CheckSkip, CheckedCommand, CommandOutput};
 
 use super::attempt::{Attempt, create_dir, remove};
-use super::turns::Workplace;
 use super::{WorkerError, blocking};
 use crate::git::{self, Base, RecordedTree};
 use crate::sandbox::SandboxCommand;
@@ -21,7 +20,6 @@ const CACHE: &str = "target";
 /// Runs `commands` on a fresh checkout of `tree` and reports how they went.
 pub(super) async fn run(
     attempt: &Attempt,
-    workplace: Option<&Workplace>,
     phase: CheckPhase,
     tree: ObjectId,
     commands: Vec<String>,
@@ -44,7 +42,7 @@ pub(super) async fn run(
         let cache = attempt.dir.join("cache");
         report.cache = cache.exists().then(|| CACHE.to_owned());
         create_dir(&cache).await?;
-        let ran = run_commands(attempt, workplace, tree, &commands, &dir, &cache).await;
+        let ran = run_commands(attempt, tree, &commands, &dir, &cache).await;
         remove(&dir).await;
         (report.results, report.outputs) = ran?;
     }
@@ -54,7 +52,6 @@ pub(super) async fn run(
 
 async fn run_commands(
     attempt: &Attempt,
-    workplace: Option<&Workplace>,
     tree: ObjectId,
     commands: &[String],
     dir: &Path,
@@ -62,7 +59,7 @@ async fn run_commands(
 ) -> Result<(Vec<CheckedCommand>, Vec<CommandOutput>), WorkerError> {
     let mut results = Vec::with_capacity(commands.len());
     let mut outputs = Vec::with_capacity(commands.len());
-    check_out(attempt, workplace, tree, dir).await?;
+    check_out(attempt, tree, dir).await?;
     let git_dir = attempt.git_dir(&dir.join("git")).await?;
     for command in commands {
         let ran = attempt
@@ -73,12 +70,17 @@ async fn run_commands(
                 git_dir: Some(git_dir.clone()),
                 read_only: attempt.visible_packs(),
                 cache: Some(cache.to_owned()),
+                session: None,
                 env: check_environment(),
                 timeout: Duration::from_millis(attempt.settings.check_timeout_ms),
                 output_cap: attempt.settings.output_bytes,
             })
             .await?;
-        results.push(CheckedCommand { exit_code: ran.exit_code, timed_out: ran.timed_out, ms: ran.ms });
+        results.push(CheckedCommand {
+            exit_code: ran.exit_code,
+            timed_out: ran.timed_out,
+            ms: ran.ms,
+        });
         outputs.push(CommandOutput {
             command: command.clone(),
             output: String::from_utf8_lossy(&ran.output).into_owned(),
@@ -95,30 +97,21 @@ fn check_environment() -> Vec<(String, String)> {
 }
 
 /// A fresh checkout of `tree`, made from recorded entries and blobs alone.
-async fn check_out(
-    attempt: &Attempt,
-    workplace: Option<&Workplace>,
-    tree: ObjectId,
-    dir: &Path,
-) -> Result<(), WorkerError> {
+async fn check_out(attempt: &Attempt, tree: ObjectId, dir: &Path) -> Result<(), WorkerError> {
     let (pack, commit) = attempt.pack()?;
     let repo = dir.join("repo");
-    let steps = match workplace {
-        Some(place) => place.steps(),
-        None => vec![(attempt.assignment.changed.clone(), attempt.assignment.blobs.clone())],
-    };
     let is_base = attempt.assignment.base.tree == tree;
+    let recorded_tree = if is_base { None } else { Some(attempt.tree().await?) };
     blocking(move || {
         let mut recorded = RecordedTree::at_base(Base::open(&pack, commit)?)?;
-        if !is_base {
-            for (changed, blobs) in &steps {
-                recorded.apply(changed, blobs)?;
-            }
-            if recorded.tree_id()? != tree {
-                return Err(WorkerError::Stopped(format!("the recorded changes do not make {tree}")));
-            }
+        if let Some(latest) = recorded_tree {
+            recorded.apply(&latest.changed, &latest.blobs)?;
         }
-        Ok(git::checkout(&recorded, &repo)?)
+        if recorded.tree_id()? != tree {
+            return Err(WorkerError::Stopped(format!("the recorded changes do not make {tree}")));
+        }
+        git::checkout(&recorded, &repo)?;
+        Ok(())
     })
     .await
 }

@@ -57,7 +57,8 @@ impl Connection {
         address_file: Option<PathBuf>,
         patience: Duration,
     ) -> Result<Self, ConnectionError> {
-        crate::tls::install();
+        // The second to install a provider is told so; either serves.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .timeout(REQUEST_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())

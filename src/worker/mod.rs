@@ -53,15 +53,13 @@ pub async fn run(args: WorkerArgs, secret: WorkerSecret) -> Result<AttemptEnd, W
     attempt::run(args, secret).await
 }
 
-/// The kernel's start time of a process, in clock ticks since boot: with the pid, it names one
-/// process for good. Nothing if there is no such process.
-pub fn process_start(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in brackets, and may hold anything.
-    let after_name = stat.rsplit_once(") ")?.1;
-    let is_zombie = after_name.starts_with('Z');
-    let start = after_name.split(' ').nth(19)?.parse().ok()?;
-    (!is_zombie).then_some(start)
+/// Runs `work` on a thread that may block.
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, WorkerError> + Send + 'static,
+) -> Result<R, WorkerError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| WorkerError::Stopped(error.to_string()))?
 }
 
 /// An error and what it rests on, in one line.

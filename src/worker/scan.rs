@@ -75,7 +75,12 @@ fn report(attempt: &Attempt, scan: &Scan) -> ScanReport {
             manifests: manifests.collect(),
             checks: checks.collect(),
             candidates: candidates.collect(),
-            instruction_files: scan.findings.instructions.iter().map(|file| file.path.clone()).collect(),
+            instruction_files: scan
+                .findings
+                .instructions
+                .iter()
+                .map(|file| file.path.clone())
+                .collect(),
             context: render_context(scan, &RenderCaps::default()),
         },
     }

@@ -1,6 +1,6 @@
 //! The tools of a turn: run in order from the last recorded tree, and recorded together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use cody_events::tree::{Blob, ChangedEntry, Entry, RepoPath};
 use super::attempt::{Attempt, create_dir};
 use super::connection::Connection;
 use super::{WorkerError, blocking};
-use crate::git::{self, Base, RecordedTree, StatCache, WalkCaps};
+use crate::git::{self, Base, RecordedTree, StatCache, WalkCaps, WalkWarning};
+use crate::sandbox::ShellSession;
 use crate::tools::{self, Outputs, ToolContext};
 use crate::wire::{AskedTool, OutputAnswer, OutputRequest, Receipt, ToolsReport};
 
@@ -29,39 +30,41 @@ pub(super) struct Workplace {
     tree: ObjectId,
     /// What differs from the base, by path.
     changed: BTreeMap<RepoPath, Option<Entry>>,
-    blobs: BTreeMap<ObjectId, Vec<u8>>,
+    /// Contents that the log has already.
+    recorded_blobs: BTreeSet<ObjectId>,
     stats: StatCache,
 }
 
 impl Workplace {
     /// A fresh work directory at the last recorded tree.
     pub(super) async fn prepare(attempt: &Attempt) -> Result<Self, WorkerError> {
-        let assignment = attempt.connection_state().await?;
-        let dir = attempt.dir.join(format!("work-{}", assignment.turn_hint));
+        let dir = attempt.dir.join("work");
         super::attempt::remove(&dir).await;
         create_dir(&dir).await?;
         let root = dir.join("repo");
         let git_dir = attempt.git_dir(&dir.join("git")).await?;
+        let latest = attempt.tree().await?;
         let (pack, commit) = attempt.pack()?;
-        let (tree, changes, blobs) = (assignment.tree, assignment.changed, assignment.blobs);
         let place = root.clone();
-        let (entries, contents) = (changes.clone(), blobs.clone());
+        let recorded_tree = latest.clone();
         let stats = blocking(move || {
             let mut recorded = RecordedTree::at_base(Base::open(&pack, commit)?)?;
-            recorded.apply(&entries, &contents)?;
-            if recorded.tree_id()? != tree {
-                return Err(WorkerError::Stopped(format!("the recorded changes do not make {tree}")));
+            recorded.apply(&recorded_tree.changed, &recorded_tree.blobs)?;
+            if recorded.tree_id()? != recorded_tree.tree {
+                let tree = recorded_tree.tree;
+                return Err(WorkerError::Stopped(format!(
+                    "the recorded changes do not make {tree}"
+                )));
             }
-            git::checkout(&recorded, &place)?;
-            Ok(StatCache::default())
+            Ok(git::checkout(&recorded, &place)?)
         })
         .await?;
         Ok(Self {
-            context: context(attempt, &root, &git_dir),
+            context: context(attempt, &dir, &root, &git_dir)?,
             root,
-            tree,
-            changed: changes.into_iter().map(|change| (change.path, change.entry)).collect(),
-            blobs: blobs.into_iter().map(|blob| (blob.object, blob.content)).collect(),
+            tree: latest.tree,
+            changed: latest.changed.into_iter().map(|change| (change.path, change.entry)).collect(),
+            recorded_blobs: latest.blobs.into_iter().map(|blob| blob.object).collect(),
             stats,
         })
     }
@@ -85,7 +88,8 @@ impl Workplace {
             .collect();
         let ran = tools::run_turn(&mut self.context, &asked).await;
         let before = self.tree;
-        let (changed, blobs) = self.record(attempt, &ran.wrote).await?;
+        let (changed, blobs, warnings) = self.record(attempt, &ran.wrote).await?;
+        self.context.first_note = first_note(&warnings);
         let report = ToolsReport {
             thread,
             turn,
@@ -106,12 +110,14 @@ impl Workplace {
     async fn record(
         &mut self,
         attempt: &Attempt,
-        wrote: &std::collections::BTreeSet<RepoPath>,
-    ) -> Result<(Vec<ChangedEntry>, Vec<Blob>), WorkerError> {
+        wrote: &BTreeSet<RepoPath>,
+    ) -> Result<(Vec<ChangedEntry>, Vec<Blob>, Vec<WalkWarning>), WorkerError> {
         let (pack, commit) = attempt.pack()?;
         let root = self.root.clone();
-        let mut known: std::collections::BTreeSet<RepoPath> = wrote.clone();
-        known.extend(self.changed.iter().filter(|(_, entry)| entry.is_some()).map(|(path, _)| path.clone()));
+        let mut known = wrote.clone();
+        known.extend(
+            self.changed.iter().filter(|(_, entry)| entry.is_some()).map(|(path, _)| path.clone()),
+        );
         let caps = WalkCaps {
             new_entries: attempt.settings.new_entries_a_turn,
             new_bytes: attempt.settings.new_bytes_a_turn,
@@ -119,8 +125,8 @@ impl Workplace {
         };
         let mut stats = std::mem::take(&mut self.stats);
         let old = self.changed.clone();
-        let old_blobs: std::collections::BTreeSet<ObjectId> = self.blobs.keys().copied().collect();
-        let (stats, tree, now, delta, fresh) = blocking(move || {
+        let old_blobs = self.recorded_blobs.clone();
+        let (stats, tree, now, delta, fresh, warnings) = blocking(move || {
             let base = Base::open(&pack, commit)?;
             let walked = git::walk(&root, &base, &known, &mut stats, &caps)?;
             let now: BTreeMap<RepoPath, Option<Entry>> =
@@ -128,13 +134,64 @@ impl Workplace {
             let delta = git::difference(&base, &old, &now)?;
             let fresh: Vec<Blob> =
                 walked.blobs.into_iter().filter(|blob| !old_blobs.contains(&blob.object)).collect();
-            Ok((stats, walked.tree, now, delta, fresh))
+            Ok((stats, walked.tree, now, delta, fresh, walked.warnings))
         })
         .await?;
         self.stats = stats;
         self.tree = tree;
         self.changed = now;
-        self.blobs.extend(fresh.iter().map(|blob| (blob.object, blob.content.clone())));
-        Ok((delta, fresh))
+        self.recorded_blobs.extend(fresh.iter().map(|blob| blob.object));
+        Ok((delta, fresh, warnings))
+    }
+}
+
+fn context(
+    attempt: &Attempt,
+    dir: &Path,
+    root: &Path,
+    git_dir: &Path,
+) -> Result<ToolContext, WorkerError> {
+    let memory = dir.join("session");
+    let session = ShellSession::new(memory.clone()).map_err(|source| WorkerError::Io {
+        what: "a directory cannot be made",
+        path: memory,
+        source,
+    })?;
+    let may_run = attempt.assignment.bash && attempt.sandbox.backend() != SandboxBackend::None;
+    Ok(ToolContext {
+        root: root.to_owned(),
+        sandbox: may_run.then(|| Arc::clone(&attempt.sandbox)),
+        git_dir: Some(git_dir.to_owned()),
+        read_only: attempt.visible_packs(),
+        session: Some(session),
+        timeout: Duration::from_millis(attempt.settings.tool_timeout_ms),
+        output_cap: attempt.settings.output_bytes,
+        outputs: Arc::new(RecordedOutputs(Arc::clone(&attempt.connection))),
+        first_note: attempt.assignment.took_over.then(|| TOOK_OVER.to_owned()),
+        turn: 0,
+    })
+}
+
+/// What the next turn's first result says about what was not recorded of this one.
+fn first_note(warnings: &[WalkWarning]) -> Option<String> {
+    const MOST: usize = 5;
+    if warnings.is_empty() {
+        return None;
+    }
+    let mut lines: Vec<String> = warnings.iter().take(MOST).map(ToString::to_string).collect();
+    if warnings.len() > MOST {
+        lines.push(format!("and {} more", warnings.len() - MOST));
+    }
+    Some(format!("[Not all of your last turn was recorded: {}.]", lines.join("; ")))
+}
+
+/// Whole outputs of earlier calls, from the log.
+struct RecordedOutputs(Arc<Connection>);
+
+#[async_trait]
+impl Outputs for RecordedOutputs {
+    async fn output(&self, turn: u32, tool_id: &str) -> Option<String> {
+        let request = OutputRequest { turn: TurnNumber(turn), tool: tool_id.to_owned() };
+        self.0.post::<_, OutputAnswer>("output", &request).await.ok()?.output
     }
 }

@@ -11,8 +11,8 @@ use cody_events::job::Created;
 
 use super::{DoorError, Holder, WorkerDoor};
 use crate::app::Asker;
+use crate::job::Leave;
 use crate::job::{Command, NextStep, next_step};
-use crate::job::next_step::Leave;
 use crate::store::side::{Lease, Process};
 use crate::wire::{Assignment, Claim, Heartbeat};
 
@@ -90,7 +90,6 @@ async fn assignment(
     let took_over = events.iter().any(|told| {
         matches!(&told.event, Event::ToolsRan(ran) if ran.target == claim.target && ran.attempt < attempt)
     });
-    let tree = door.intake.tree_state(claim.job, claim.target).await?;
     Ok(Assignment {
         attempt,
         token,
@@ -101,9 +100,6 @@ async fn assignment(
         base,
         prompt: prompt.map(|created| created.prompt).unwrap_or_default(),
         bash: job.bash,
-        tree: tree.tree,
-        changed: tree.changed,
-        blobs: tree.blobs,
         took_over,
     })
 }

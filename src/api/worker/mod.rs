@@ -5,7 +5,6 @@ mod claim;
 mod reports;
 mod steps;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -35,7 +34,12 @@ pub struct WorkerDoor {
     pub packs: PackStore,
     pub lease_ms: u64,
     pub heartbeat_ms: u64,
-    pub data_dir: PathBuf,
+}
+
+impl std::fmt::Debug for WorkerDoor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerDoor").finish_non_exhaustive()
+    }
 }
 
 /// The routes below `/worker/v1`.
@@ -44,6 +48,7 @@ pub fn router(door: WorkerDoor) -> Router {
         .route("/worker/v1/claim", post(claim::claim))
         .route("/worker/v1/heartbeat", post(claim::heartbeat))
         .route("/worker/v1/next", post(steps::next))
+        .route("/worker/v1/tree", post(steps::tree))
         .route("/worker/v1/scan", post(reports::scan))
         .route("/worker/v1/checks", post(reports::checks))
         .route("/worker/v1/tools", post(reports::tools))
@@ -74,10 +79,15 @@ impl IntoResponse for DoorError {
     fn into_response(self) -> Response {
         let (status, code) = match &self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "fenced"),
-            Self::App(AppError::Rejected(rejection)) => (StatusCode::CONFLICT, rejection.code.name()),
+            Self::App(AppError::Rejected(rejection)) => {
+                (StatusCode::CONFLICT, rejection.code.name())
+            }
             Self::App(AppError::Fenced) => (StatusCode::CONFLICT, RejectionCode::Fenced.name()),
             Self::App(
-                AppError::Log(_) | AppError::Decode(_) | AppError::Render(_) | AppError::Contended(_),
+                AppError::Log(_)
+                | AppError::Decode(_)
+                | AppError::Render(_)
+                | AppError::Contended(_),
             )
             | Self::Log(_)
             | Self::Intake(_)
@@ -98,10 +108,7 @@ pub(super) struct Holder(pub Lease);
 impl FromRequestParts<WorkerDoor> for Holder {
     type Rejection = DoorError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        door: &WorkerDoor,
-    ) -> Result<Self, DoorError> {
+    async fn from_request_parts(parts: &mut Parts, door: &WorkerDoor) -> Result<Self, DoorError> {
         let token = parts
             .headers
             .get(axum::http::header::AUTHORIZATION)

@@ -85,8 +85,7 @@ pub async fn tools(
     };
     let trees = (report.tree_before, report.tree_after);
     let (thread, turn) = (report.thread, report.turn);
-    let ran =
-        tools_ran(lease.target, lease.attempt, thread, turn, report.tools, trees, &payload)?;
+    let ran = tools_ran(lease.target, lease.attempt, thread, turn, report.tools, trees, &payload)?;
     let id = tools_command(lease.job, lease.target, thread, turn);
     execute(&door, &lease, id, Command::RecordTools(Box::new(ran))).await
 }

@@ -6,22 +6,23 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use cody_events::attempt::AttemptEnd;
-use cody_events::evidence::{CheckPhase, RepoScanned};
 use cody_events::event::Event;
+use cody_events::evidence::{CheckPhase, RepoScanned};
 use cody_events::ids::{AttemptNumber, CommandId, JobId, TargetNumber, ThreadNumber, TurnNumber};
 use cody_events::job::Created;
 use cody_events::outcome::Outcome;
 use cody_events::thread::{ClaudeTurn, Purpose, RanTool, ToolName, ToolsRan, ToolsRanPayload};
 
+use super::reports::{tools_command, tools_ran};
 use super::{DoorError, Holder, WorkerDoor};
 use crate::app::Asker;
 use crate::claude::blocks::{BlockView, tool_result};
 use crate::converse::{Advance, ReviewMaterial, feedback};
 use crate::intake::{Story, review_claim};
-use crate::job::next_step::{Conclusion, Leave};
 use crate::job::state::Target;
 use crate::job::{Command, JobState, NextStep, next_step};
-use crate::wire::{AskedTool, Step};
+use crate::job::{Conclusion, Leave};
+use crate::wire::{AskedTool, Step, TreeAnswer};
 
 /// How long one request waits for Claude before the worker is told to ask again.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,6 +37,15 @@ pub async fn next(
         Ok(step) => step.map(Json),
         Err(_) => Ok(Json(Step::Wait)),
     }
+}
+
+/// The latest recorded tree of the worker's target.
+pub async fn tree(
+    State(door): State<WorkerDoor>,
+    Holder(lease): Holder,
+) -> Result<Json<TreeAnswer>, DoorError> {
+    let state = door.intake.tree_state(lease.job, lease.target).await?;
+    Ok(Json(TreeAnswer { tree: state.tree, changed: state.changed, blobs: state.blobs }))
 }
 
 /// One target's steps, as its attempt asks for them.
@@ -187,12 +197,12 @@ impl Steps<'_> {
             finish: None,
             tools: Vec::new(),
         };
-        let facts = super::reports::tools_ran(
-            self.target, self.attempt, thread, turn, tools, (tree, tree), &payload,
-        )?;
-        let facts = (ToolsRan { interrupted: true, ..facts.0 }, facts.1);
-        let id = super::reports::tools_command(self.job, self.target, thread, turn);
-        let command = Command::RecordTools(Box::new(facts));
+        let trees = (tree, tree);
+        let (facts, payload) =
+            tools_ran(self.target, self.attempt, thread, turn, tools, trees, &payload)?;
+        let ran = (ToolsRan { interrupted: true, ..facts }, payload);
+        let id = tools_command(self.job, self.target, thread, turn);
+        let command = Command::RecordTools(Box::new(ran));
         self.door.app.execute(self.job, id, command, &Asker::room("converser")).await?;
         Ok(())
     }
@@ -303,10 +313,9 @@ fn reasons(state: &JobState, target: TargetNumber, why: Conclusion) -> Vec<Strin
         }
         Conclusion::Refusal => "Claude declined the request.".to_owned(),
         Conclusion::ContextFull => "The conversation fills the model's context.".to_owned(),
-        Conclusion::TurnsSpent => format!(
-            "The limit of {} turns is reached.",
-            job.map_or(0, |job| job.limits.max_turns)
-        ),
+        Conclusion::TurnsSpent => {
+            format!("The limit of {} turns is reached.", job.map_or(0, |job| job.limits.max_turns))
+        }
         Conclusion::TokensSpent => format!(
             "The limit of tokens is reached: {} were used.",
             job.and_then(|job| job.targets.get(&target)).map_or(0, |target| target.tokens)

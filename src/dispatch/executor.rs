@@ -1,0 +1,99 @@
+//! Workers as child processes of this machine. Each is a process group of its own, so that a Ctrl-C
+//! at the terminal is the server's to answer, and so that a worker outlives its server.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use cody_events::ids::{JobId, RequestId, TargetNumber};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::store::side::Process;
+use crate::wire::{WorkerSecret, WorkerSettings, process_start};
+
+/// Starts workers from a program.
+#[derive(Debug, Clone)]
+pub struct LocalExecutor {
+    /// This very program.
+    pub program: PathBuf,
+    /// Where the server listens.
+    pub server: String,
+    /// Where it leaves its address.
+    pub address_file: PathBuf,
+    /// Where workers make their directories.
+    pub scratch: PathBuf,
+    /// Where workers' words go that nobody else reads.
+    pub logs: PathBuf,
+}
+
+impl LocalExecutor {
+    /// Starts a worker for `request`; it gets its nonce over a pipe.
+    pub(super) async fn start(
+        &self,
+        job: JobId,
+        target: TargetNumber,
+        request: RequestId,
+        nonce: &str,
+        settings: &WorkerSettings,
+    ) -> std::io::Result<Process> {
+        tokio::fs::create_dir_all(&self.logs).await?;
+        let log = std::fs::File::create(self.logs.join(format!("{request}.log")))?;
+        let mut child = Command::new(&self.program)
+            .arg("worker")
+            .args(["--server", &self.server])
+            .args(["--job", &job.to_string()])
+            .args(["--target", &target.to_string()])
+            .args(["--request", &request.to_string()])
+            .env_remove("ANTHROPIC_API_KEY")
+            .env_remove("GITHUB_TOKEN")
+            .env_remove("CODY_GITHUB_TOKEN")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .process_group(0)
+            .spawn()?;
+        let secret = WorkerSecret {
+            nonce: nonce.to_owned(),
+            address_file: Some(self.address_file.clone()),
+            scratch: self.scratch.clone(),
+            settings: settings.clone(),
+        };
+        if let Some(mut stdin) = child.stdin.take() {
+            let mut line = serde_json::to_vec(&secret)?;
+            line.push(b'\n');
+            stdin.write_all(&line).await?;
+        }
+        let pid = child.id().unwrap_or(0);
+        let process = Process { pid, start: process_start(pid).unwrap_or(0) };
+        // Waited for, so that it leaves no zombie; its end is seen by the watchdog.
+        tokio::spawn(async move { child.wait().await });
+        Ok(process)
+    }
+
+    /// Ends a worker and all it started, at once.
+    pub(super) fn kill(process: Process) {
+        if !is_alive(process) {
+            return;
+        }
+        if let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) {
+            // It may have ended in between; then there is nothing to end.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+
+    /// Removes what a dead worker left behind.
+    pub(super) async fn sweep(&self, request: RequestId) {
+        let dir = self.scratch.join(request.to_string());
+        if let Err(error) = tokio::fs::remove_dir_all(&dir).await
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(dir = %dir.display(), %error, "a work directory could not be removed");
+        }
+    }
+}
+
+/// Whether the very process still runs, and not another with its pid.
+pub fn is_alive(process: Process) -> bool {
+    process_start(process.pid) == Some(process.start)
+}

@@ -1,0 +1,84 @@
+//! Ends attempts whose worker is gone: its process ended without a word, its lease ran out, or its
+//! target needs it no more.
+
+use cody_events::attempt::AttemptEnd;
+use cody_events::ids::RequestId;
+
+use super::{DispatchError, Dispatcher, LocalExecutor, Watched, is_alive, lock};
+use crate::store::side::Lease;
+
+impl Dispatcher {
+    /// Learns of the workers that an earlier server started. Those that live go on; those whose
+    /// process was never noted cannot be told apart, and are fenced by ending their request.
+    pub(super) async fn adopt(&self) -> Result<(), DispatchError> {
+        for nonce in self.side.list_nonces().await? {
+            let watched = Watched { job: nonce.job, target: nonce.target, process: nonce.process };
+            match nonce.process {
+                Some(process) if is_alive(process) => {
+                    // Nobody could renew it while there was no server.
+                    let until = self.app.clock().now().plus_millis(self.options.lease_ms);
+                    self.side.renew_lease(nonce.request, until).await?;
+                    lock(&self.watched).insert(nonce.request, watched);
+                }
+                _ => {
+                    let detail = "its process was gone when the server started again".to_owned();
+                    let how = AttemptEnd::Crashed;
+                    self.end(nonce.job, nonce.target, nonce.request, how, Some(detail)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at every worker once.
+    pub(super) async fn watch(&self) -> Result<(), DispatchError> {
+        let watched: Vec<(RequestId, Watched)> =
+            lock(&self.watched).iter().map(|(request, watched)| (*request, *watched)).collect();
+        if watched.is_empty() {
+            return Ok(());
+        }
+        let leases = self.side.list_leases().await?;
+        for (request, watched) in watched {
+            let lease = leases.iter().find(|lease| lease.request == request);
+            self.watch_one(request, watched, lease).await?;
+        }
+        Ok(())
+    }
+
+    async fn watch_one(
+        &self,
+        request: RequestId,
+        watched: Watched,
+        lease: Option<&Lease>,
+    ) -> Result<(), DispatchError> {
+        // Its process is about to be noted.
+        let Some(process) = watched.process else { return Ok(()) };
+        let state = self.app.state(watched.job).await?;
+        let is_cancelled = state.job.as_ref().is_none_or(|job| job.cancelled);
+        let target = state.job.as_ref().and_then(|job| job.targets.get(&watched.target));
+        let is_open = target
+            .and_then(|target| target.request.as_ref())
+            .is_some_and(|open| open.request == request);
+        let is_wanted = !is_cancelled && target.is_some_and(|target| target.outcome.is_none());
+        let end = |how, detail: &str| {
+            self.end(watched.job, watched.target, request, how, Some(detail.to_owned()))
+        };
+        if !is_alive(process) {
+            return if is_open && is_wanted {
+                end(AttemptEnd::Crashed, "its process ended without a word").await
+            } else {
+                end(AttemptEnd::Interrupted, "its process ended").await
+            };
+        }
+        if is_cancelled {
+            LocalExecutor::kill(process);
+            return Ok(());
+        }
+        let now = self.app.clock().now();
+        if is_open && lease.is_some_and(|lease| lease.expires_at < now) {
+            LocalExecutor::kill(process);
+            return end(AttemptEnd::Lost, "its lease ran out without a heartbeat").await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! Putting the server together: log, rooms, doors, one address. Everything here is wiring; what it
+//! wires does not know the other ends.
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cody_events::event::Draft;
+use cody_events::system::EpochOpened;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::api::worker::{WorkerDoor, router};
+use crate::app::{App, AppError};
+use crate::claude::client::{BadClient, Client, ClientOptions};
+use crate::claude::limiter::Limiter;
+use crate::claude::model_file::BadModelFile;
+use crate::claude::models::ModelTable;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::converse::Converser;
+use crate::dispatch::{DispatchOptions, Dispatcher, LocalExecutor};
+use crate::entropy::{Entropy, SystemEntropy};
+use crate::git::{FetchLimits, GitError, PackStore, WalkBudget};
+use crate::intake::Intake;
+use crate::store::side::SideTables;
+use crate::store::sqlite::OpenError;
+use crate::store::{Log, SqliteLog};
+use crate::wire::{ServerAddress, WorkerSettings};
+
+/// The file in which a server leaves its address.
+pub const ADDRESS_FILE: &str = "server.json";
+/// Jobs whose state is kept in memory.
+const STATES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+/// The longest that one answer of Claude's server may hold everybody back.
+const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
+
+/// A server at work. Dropping it stops its rooms; workers go on, and find the next server.
+#[derive(Debug)]
+pub struct Server {
+    pub app: Arc<App>,
+    pub log: Arc<SqliteLog>,
+    pub dispatcher: Arc<Dispatcher>,
+    pub models: Arc<ModelTable>,
+    pub address: SocketAddr,
+    address_file: PathBuf,
+    rooms: Vec<JoinHandle<()>>,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(transparent)]
+    Client(#[from] BadClient),
+    #[error(transparent)]
+    Models(#[from] BadModelFile),
+    #[error("the base URL of Claude is no URL; correct ANTHROPIC_BASE_URL")]
+    BaseUrl,
+    #[error(
+        "no key for Claude: set ANTHROPIC_API_KEY (https://platform.claude.com shows yours), or see a run without one with `cody-batch demo`"
+    )]
+    NoKey,
+    #[error("the server cannot listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{what}: {path}")]
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The models and prices that `config` names.
+pub fn models(config: &Config) -> Result<ModelTable, ServeError> {
+    let table = ModelTable::shipped()?;
+    match &config.claude.extra_models {
+        None => Ok(table),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|source| ServeError::Io {
+                what: "the file of extra models cannot be read",
+                path: path.clone(),
+                source,
+            })?;
+            Ok(table.with_extra(&text)?)
+        }
+    }
+}
+
+impl Server {
+    /// Starts a server on `listen`, or on a free port of this machine.
+    pub async fn start(config: &Config, listen: Option<SocketAddr>) -> Result<Self, ServeError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        crate::git::isolate()?;
+        let models = Arc::new(models(config)?);
+        let client = client(config)?;
+        let log =
+            Arc::new(SqliteLog::open(&config.data_dir, Arc::clone(&clock), Arc::clone(&entropy))?);
+        let side: Arc<dyn SideTables> = Arc::<SqliteLog>::clone(&log);
+        let as_log: Arc<dyn Log> = Arc::<SqliteLog>::clone(&log);
+        let app = Arc::new(App::new(as_log, clock, Arc::clone(&entropy), STATES));
+        open_epoch(&app, &log).await?;
+        let packs = PackStore::new(config.data_dir.join("packs"));
+        let intake = Arc::new(Intake::new(Arc::clone(&app), packs.clone()));
+        let limiter = Limiter::new(config.claude.concurrent_calls, LONGEST_HOLD);
+        let converser =
+            Arc::new(Converser::new(Arc::clone(&app), client, limiter, Arc::clone(&models)));
+        let (listener, address) = listen_on(listen).await?;
+        let address_file = config.data_dir.join(ADDRESS_FILE);
+        let url = format!("http://{address}");
+        leave_address(&address_file, &url, &entropy.secret())?;
+        let door = WorkerDoor {
+            app: Arc::clone(&app),
+            side: Arc::clone(&side),
+            converser,
+            intake: Arc::clone(&intake),
+            packs: packs.clone(),
+            lease_ms: config.dispatch.lease_ms,
+            heartbeat_ms: config.dispatch.heartbeat_ms,
+        };
+        let executor = LocalExecutor {
+            program: own_program()?,
+            server: url,
+            address_file: address_file.clone(),
+            scratch: config.data_dir.join("work"),
+            logs: config.data_dir.join("workers"),
+        };
+        let options = dispatch_options(config);
+        let dispatcher =
+            Arc::new(Dispatcher::new(Arc::clone(&app), side, intake, packs, executor, options));
+        let serving = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router(door)).await {
+                tracing::error!(%error, "the server stopped answering");
+            }
+        });
+        let dispatching = tokio::spawn(Arc::clone(&dispatcher).run());
+        Ok(Self {
+            app,
+            log,
+            dispatcher,
+            models,
+            address,
+            address_file,
+            rooms: vec![serving, dispatching],
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        for room in &self.rooms {
+            room.abort();
+        }
+        // What is left behind only misleads for a moment: the next server writes its own.
+        let _ = std::fs::remove_file(&self.address_file);
+    }
+}
+
+fn client(config: &Config) -> Result<Client, ServeError> {
+    let url = config.claude.base_url.parse().map_err(|_| ServeError::BaseUrl)?;
+    let key = config.claude.api_key.clone().ok_or(ServeError::NoKey)?;
+    let mut options = ClientOptions::new(url, key);
+    options.idle_timeout = config.claude.idle_timeout;
+    Ok(Client::new(options)?)
+}
+
+async fn open_epoch(app: &App, log: &SqliteLog) -> Result<(), ServeError> {
+    let opened = Draft::bare(EpochOpened {
+        epoch: log.epoch(),
+        app_version: env!("CARGO_PKG_VERSION").to_owned(),
+        sqlite_version: Some(crate::store::sqlite::library_version().to_owned()),
+    });
+    app.record_system(opened, "server").await?;
+    Ok(())
+}
+
+async fn listen_on(listen: Option<SocketAddr>) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let address = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Writes the address for workers and the command line, readable by the owner alone. Written beside
+/// and renamed, so that nobody reads half of it.
+fn leave_address(file: &Path, url: &str, token: &str) -> Result<(), ServeError> {
+    let failed = |source| ServeError::Io {
+        what: "the server's address cannot be written",
+        path: file.to_owned(),
+        source,
+    };
+    let address =
+        ServerAddress { url: url.to_owned(), pid: std::process::id(), token: token.to_owned() };
+    let text = serde_json::to_vec(&address).map_err(|error| failed(error.into()))?;
+    let new = file.with_extension("json.new");
+    let write = || -> std::io::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        let mut out = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        out.write_all(&text)?;
+        std::fs::rename(&new, file)
+    };
+    write().map_err(failed)
+}
+
+fn own_program() -> Result<PathBuf, ServeError> {
+    std::env::current_exe().map_err(|source| ServeError::Io {
+        what: "the program's own file cannot be found",
+        path: PathBuf::from("/proc/self/exe"),
+        source,
+    })
+}
+
+fn dispatch_options(config: &Config) -> DispatchOptions {
+    DispatchOptions {
+        parallel: config.dispatch.parallel.max(1),
+        lease_ms: config.dispatch.lease_ms,
+        data_dir: config.data_dir.clone(),
+        allowed_hosts: config.git.allowed_hosts.clone(),
+        github_token: config.git.github_token.clone(),
+        fetch_limits: FetchLimits {
+            bytes: config.git.fetch_bytes,
+            duration: config.git.fetch_timeout,
+        },
+        walk_budget: WalkBudget {
+            files: config.git.max_files,
+            bytes: config.git.max_bytes,
+            file_bytes: config.git.max_file_bytes,
+        },
+        worker: WorkerSettings {
+            sandbox: config.sandbox.enabled,
+            extra_mounts: config.sandbox.extra_mounts.clone(),
+            check_timeout_ms: config.sandbox.check_timeout_ms,
+            tool_timeout_ms: config.sandbox.tool_timeout_ms,
+            output_bytes: config.sandbox.output_bytes,
+            new_entries_a_turn: config.tree.new_entries_a_turn,
+            new_bytes_a_turn: config.tree.new_bytes_a_turn,
+            max_files: config.git.max_files.saturating_mul(5),
+        },
+    }
+}
