@@ -1,20 +1,34 @@
 //! The sandbox: runs commands of a repository away from the machine. It sees the work directory,
 //! the toolchains and nothing else; no network, no secrets, no other process. It fails closed: if
 //! no backend works here, nothing runs.
+//!
+//! It knows commands, mounts and limits; not trees, checks, tools or jobs. Nothing that a command
+//! says is believed: what must hold is held from outside.
 
 mod bubblewrap;
+mod inherited;
+mod mounts;
 mod output;
+mod prologue;
 mod session;
+mod supervise;
+#[cfg(test)]
+mod tests;
 mod toolchains;
 
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use cody_events::attempt::SandboxBackend;
+use tokio_util::sync::CancellationToken;
 
-pub use output::CappedOutput;
 pub use session::ShellSession;
+
+/// Where the work directory is inside.
+const REPO: &str = "/repo";
+/// The home directory inside; empty and in memory.
+const HOME: &str = "/home/cody";
 
 /// What a sandbox may show, and whether there is to be one.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +45,7 @@ pub struct SandboxCommand {
     pub script: String,
     /// The directory that is `/repo` inside, writable; commands start there.
     pub repo: PathBuf,
-    /// The directory that is `/repo/.git` inside.
+    /// The directory that is `/repo/.git` inside, in place of whatever stands there.
     pub git_dir: Option<PathBuf>,
     /// More directories to read: where they are, and where they are inside.
     pub read_only: Vec<(PathBuf, PathBuf)>,
@@ -48,9 +62,10 @@ pub struct SandboxCommand {
 /// How a command went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
-    /// Nothing if a signal or the time limit ended it.
+    /// The shell's code, so 128 + n where signal n ended the command; nothing at the time limit.
     pub exit_code: Option<i32>,
     pub timed_out: bool,
+    /// Until nothing of the command lived any more.
     pub ms: u64,
     /// What it printed, to both streams, in order.
     pub output: Vec<u8>,
@@ -58,41 +73,52 @@ pub struct Ran {
     pub cut_bytes: u64,
 }
 
-/// Why a command did not run.
+/// Why a command did not run, or is not known to have ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     #[error("no sandbox works here: {0}")]
     None(String),
     #[error("the sandbox could not be started")]
     Start(#[source] std::io::Error),
+    #[error("the sandbox could not be set up: {0}")]
+    Setup(String),
+    #[error("processes of the command were still alive {0} s after they were killed")]
+    Undead(u64),
 }
 
-/// What works on this machine.
-#[derive(Debug)]
+/// What works on this machine. Cheap to clone.
+#[derive(Debug, Clone)]
 pub struct Sandbox {
     backend: Backend,
-    toolchains: toolchains::Toolchains,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Backend {
-    Bubblewrap(bubblewrap::Bubblewrap),
+    Bubblewrap(Arc<bubblewrap::Bubblewrap>),
     None { why: String },
 }
 
 impl Sandbox {
     /// Finds out what works here, by running something in it.
     pub async fn probe(options: &SandboxOptions) -> Self {
-        let toolchains = toolchains::Toolchains::discover(&options.extra_mounts);
-        let backend = if options.enabled {
-            match bubblewrap::Bubblewrap::probe(&toolchains).await {
-                Ok(bubblewrap) => Backend::Bubblewrap(bubblewrap),
-                Err(why) => Backend::None { why },
-            }
-        } else {
-            Backend::None { why: "it is switched off by configuration".to_owned() }
+        if !options.enabled {
+            return Self::none("it is switched off by configuration");
+        }
+        let extra_mounts = options.extra_mounts.clone();
+        let probe = move || {
+            let toolchains = toolchains::Toolchains::discover(&toolchains::Host::of_this_process());
+            bubblewrap::Bubblewrap::probe(toolchains, &extra_mounts)
         };
-        Self { backend, toolchains }
+        match tokio::task::spawn_blocking(probe).await {
+            Ok(Ok(bubblewrap)) => Self { backend: Backend::Bubblewrap(Arc::new(bubblewrap)) },
+            Ok(Err(why)) => Self::none(why),
+            Err(error) => Self::none(error.to_string()),
+        }
+    }
+
+    /// A sandbox in which nothing runs.
+    pub fn none(why: impl Into<String>) -> Self {
+        Self { backend: Backend::None { why: why.into() } }
     }
 
     /// The backend, as the log names it.
@@ -111,45 +137,19 @@ impl Sandbox {
         }
     }
 
-    /// Runs `command` to its end, its time limit, or until the future is dropped. When this returns,
-    /// no process that it started is left.
+    /// Runs `command` to its end or its time limit. When this returns, no process that it started is
+    /// left; when the future is dropped, all of them are killed.
     pub async fn run(&self, command: &SandboxCommand) -> Result<Ran, SandboxError> {
-        let mut process = match &self.backend {
-            Backend::Bubblewrap(bubblewrap) => bubblewrap.command(command, &self.toolchains),
+        let bubblewrap = match &self.backend {
+            Backend::Bubblewrap(bubblewrap) => Arc::clone(bubblewrap),
             Backend::None { why } => return Err(SandboxError::None(why.clone())),
         };
-        let (reader, writer) = std::io::pipe().map_err(SandboxError::Start)?;
-        let errors = writer.try_clone().map_err(SandboxError::Start)?;
-        process
-            .stdin(Stdio::null())
-            .stdout(Stdio::from(writer))
-            .stderr(Stdio::from(errors))
-            .kill_on_drop(true);
-        let started = Instant::now();
-        let mut child = process.spawn().map_err(SandboxError::Start)?;
-        // Our copies of the pipe's end go with the builder; else the reader would never see its end.
-        drop(process);
-        let cap = command.output_cap;
-        let output = tokio::task::spawn_blocking(move || CappedOutput::read(reader, cap));
-        let waited = tokio::time::timeout(command.timeout, child.wait()).await;
-        let (status, timed_out) = match waited {
-            Ok(status) => (Some(status.map_err(SandboxError::Start)?), false),
-            Err(_) => {
-                child.kill().await.map_err(SandboxError::Start)?;
-                (None, true)
-            }
-        };
-        let output = output.await.map_err(|error| SandboxError::Start(error.into()))?;
-        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Ran {
-            exit_code: status.and_then(|status| status.code()),
-            timed_out,
-            ms,
-            output: output.bytes,
-            cut_bytes: output.cut_bytes,
-        })
+        let command = command.clone();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let _stop_when_dropped = stop.drop_guard();
+        // A thread of its own for the whole call: a sandbox dies with the thread that started it.
+        let running = tokio::task::spawn_blocking(move || bubblewrap.run(&command, &stopped));
+        running.await.map_err(|error| SandboxError::Start(error.into()))?
     }
 }
-
-#[cfg(test)]
-mod tests;

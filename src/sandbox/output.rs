@@ -1,44 +1,70 @@
 //! What a command printed, within bounds: its beginning and its end.
 
 use std::collections::VecDeque;
-use std::io::Read;
 
-/// Output that was read to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CappedOutput {
-    pub bytes: Vec<u8>,
-    pub cut_bytes: u64,
+/// Takes output as it comes and keeps at most a cap of it, half from each end.
+#[derive(Debug)]
+pub(super) struct CappedOutput {
+    head: Vec<u8>,
+    head_cap: usize,
+    tail: VecDeque<u8>,
+    tail_cap: usize,
+    cut_bytes: u64,
 }
 
 impl CappedOutput {
-    /// Reads all of `source`, and keeps at most `cap` bytes of it.
-    pub fn read(mut source: impl Read, cap: u64) -> Self {
+    pub(super) fn new(cap: u64) -> Self {
         let cap = usize::try_from(cap).unwrap_or(usize::MAX);
-        let head_cap = cap / 2;
-        let tail_cap = cap - head_cap;
-        let mut head = Vec::new();
-        let mut tail: VecDeque<u8> = VecDeque::new();
-        let mut cut_bytes = 0u64;
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            let read = match source.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(_) => break,
-            };
-            let (first, rest) = buffer[..read].split_at(read.min(head_cap - head.len()));
-            head.extend(first);
-            tail.extend(rest);
-            let excess = tail.len().saturating_sub(tail_cap);
-            tail.drain(..excess);
-            cut_bytes += excess as u64;
+        Self {
+            head: Vec::new(),
+            head_cap: cap / 2,
+            tail: VecDeque::new(),
+            tail_cap: cap - cap / 2,
+            cut_bytes: 0,
         }
-        let mut bytes = head;
-        if cut_bytes > 0 {
-            bytes.extend(format!("\n[… {cut_bytes} bytes left out …]\n").as_bytes());
+    }
+
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        let room = self.head_cap.saturating_sub(self.head.len()).min(bytes.len());
+        let (first, rest) = bytes.split_at(room);
+        self.head.extend_from_slice(first);
+        self.tail.extend(rest);
+        let excess = self.tail.len().saturating_sub(self.tail_cap);
+        self.tail.drain(..excess);
+        self.cut_bytes += excess as u64;
+    }
+
+    /// What was kept, with a line that says how much is missing where some is, and that number.
+    pub(super) fn finish(self) -> (Vec<u8>, u64) {
+        let mut bytes = self.head;
+        if self.cut_bytes > 0 {
+            bytes.extend(format!("\n[… {} bytes left out …]\n", self.cut_bytes).as_bytes());
         }
-        bytes.extend(tail);
-        Self { bytes, cut_bytes }
+        bytes.extend(self.tail);
+        (bytes, self.cut_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ends_survive_any_amount() {
+        let mut output = CappedOutput::new(8);
+        for part in [&b"ab"[..], b"cdef", b"", b"ghijklmnop", b"q"] {
+            output.take(part);
+        }
+        let (bytes, cut_bytes) = output.finish();
+        assert_eq!(String::from_utf8(bytes).unwrap(), "abcd\n[… 9 bytes left out …]\nnopq");
+        assert_eq!(cut_bytes, 9);
+    }
+
+    #[test]
+    fn what_fits_is_whole() {
+        let mut output = CappedOutput::new(8);
+        output.take(b"abcde");
+        output.take(b"fgh");
+        assert_eq!(output.finish(), (b"abcdefgh".to_vec(), 0));
     }
 }

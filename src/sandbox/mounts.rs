@@ -1,0 +1,149 @@
+//! The arguments that make the small world of one command: an allow-list of mounts in namespaces of
+//! its own. What is not named here does not exist inside.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::toolchains::Toolchains;
+use super::{HOME, REPO, SandboxCommand, prologue};
+
+/// Bytes of each directory in memory: `/tmp`, the home, `/dev/shm`.
+const TMPFS_BYTES: u64 = 1 << 30;
+/// Directories of the system that are links on some machines and directories on others.
+const SYSTEM: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+/// What of `/etc` programs look for. Nothing that names users, hosts or keys: not `/etc/ssl` as a
+/// whole, whose `private` a worker running as root could read.
+const ETC: [&str; 15] = [
+    "/etc/alternatives",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/ca-certificates",
+    "/etc/pki/tls/certs",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/protocols",
+    "/etc/services",
+    "/etc/perl",
+    "/etc/fonts",
+    "/etc/maven",
+];
+
+/// Files on the machine that belong to one call or to all.
+#[derive(Debug)]
+pub(super) struct Files<'a> {
+    /// Our own `passwd`, `group`, `hosts` and `nsswitch.conf`.
+    pub(super) etc: &'a Path,
+    pub(super) script: &'a Path,
+    /// What the shell reports at its end; the only one that it may write.
+    pub(super) report: &'a Path,
+}
+
+/// Arguments as bubblewrap reads them from a file: each ends with a NUL byte.
+#[derive(Debug, Default)]
+pub(super) struct Arguments(Vec<u8>);
+
+impl Arguments {
+    pub(super) fn add(&mut self, words: &[&dyn AsRef<OsStr>]) {
+        for word in words {
+            self.0.extend_from_slice(word.as_ref().as_bytes());
+            self.0.push(0);
+        }
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Namespaces, identity and what happens at the end.
+    pub(super) fn isolate(&mut self, can_disable_userns: bool) {
+        self.add(&[&"--unshare-all", &"--unshare-user", &"--uid", &"1000", &"--gid", &"1000"]);
+        self.add(&[&"--die-with-parent", &"--new-session", &"--clearenv", &"--cap-drop", &"ALL"]);
+        self.add(&[&"--hostname", &"sandbox"]);
+        if can_disable_userns {
+            self.add(&[&"--disable-userns"]);
+        }
+    }
+
+    /// The system's programs and the few settings they need.
+    pub(super) fn mount_system(&mut self, etc: &Path) {
+        self.add(&[&"--ro-bind", &"/usr", &"/usr"]);
+        for dir in SYSTEM {
+            match std::fs::read_link(dir) {
+                Ok(target) => self.add(&[&"--symlink", &target, &dir]),
+                Err(_) => self.add(&[&"--ro-bind-try", &dir, &dir]),
+            }
+        }
+        self.add(&[&"--perms", &"0755", &"--dir", &"/etc"]);
+        for path in ETC {
+            self.add(&[&"--ro-bind-try", &path, &path]);
+        }
+        for java in java_settings() {
+            self.add(&[&"--ro-bind", &java, &java]);
+        }
+        for name in ["passwd", "group", "hosts", "nsswitch.conf"] {
+            self.add(&[&"--ro-bind", &etc.join(name), &Path::new("/etc").join(name)]);
+        }
+        self.add(&[&"--proc", &"/proc", &"--dev", &"/dev"]);
+        let size = TMPFS_BYTES.to_string();
+        for (dir, mode) in [("/dev/shm", "1777"), ("/tmp", "1777"), (HOME, "0755")] {
+            self.add(&[&"--size", &size, &"--perms", &mode, &"--tmpfs", &dir]);
+        }
+    }
+
+    /// Toolchains, and directories that configuration names.
+    pub(super) fn mount_toolchains(&mut self, toolchains: &Toolchains, extra: &[PathBuf]) {
+        for (host, inside) in &toolchains.mounts {
+            self.add(&[&"--ro-bind-try", host, inside]);
+        }
+        for dir in extra {
+            self.add(&[&"--ro-bind-try", dir, dir]);
+        }
+    }
+
+    /// What the command works on, and the files that belong to this call.
+    pub(super) fn mount_work(&mut self, command: &SandboxCommand, files: &Files<'_>) {
+        for (host, inside) in &command.read_only {
+            self.add(&[&"--ro-bind", host, inside]);
+        }
+        self.add(&[&"--bind", &command.repo, &REPO]);
+        if let Some(git_dir) = &command.git_dir {
+            self.add(&[&"--bind", git_dir, &"/repo/.git"]);
+        }
+        if let Some(cache) = &command.cache {
+            self.add(&[&"--bind", cache, &"/cache"]);
+        }
+        self.add(&[&"--ro-bind", &files.script, &prologue::SCRIPT]);
+        self.add(&[&"--bind", &files.report, &prologue::REPORT]);
+    }
+
+    /// Last of all mounts. Bubblewrap's own roots are writable memory. `/proc` must be read-only as a
+    /// whole: for a worker that runs as root, `/proc/sys` would be the machine's, and writable.
+    pub(super) fn seal(&mut self) {
+        self.add(&[&"--remount-ro", &"/proc", &"--remount-ro", &"/dev", &"--remount-ro", &"/"]);
+        self.add(&[&"--chdir", &REPO]);
+    }
+
+    pub(super) fn set_environment<'a>(
+        &mut self,
+        variables: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) {
+        for (name, value) in variables {
+            if !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0') {
+                self.add(&[&"--setenv", &name, &value]);
+            }
+        }
+    }
+}
+
+/// `/etc/java-17-openjdk` and the like: a JDK's settings are links into them.
+fn java_settings() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir("/etc").into_iter().flatten().flatten();
+    let is_java = |entry: &std::fs::DirEntry| entry.file_name().as_bytes().starts_with(b"java");
+    let mut found: Vec<PathBuf> = entries.filter(is_java).map(|entry| entry.path()).collect();
+    found.sort();
+    found
+}
