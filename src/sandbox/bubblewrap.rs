@@ -98,7 +98,8 @@ impl Bubblewrap {
                     let said = String::from_utf8_lossy(&ran.output).trim().to_owned();
                     last = format!("it does not keep what it must keep. {said}");
                 }
-                Err(error) => last = error.to_string(),
+                Err(SandboxError::Start(error)) => last = error.to_string(),
+                Err(SandboxError::None(why)) => last = why,
             }
         }
         Err(format!("bubblewrap does not work: {last}"))
@@ -131,7 +132,7 @@ impl Bubblewrap {
         };
         let seen = supervise::watch(&mut bwrap, spawn, command.timeout, command.output_cap, stop)?;
         if let Some(why) = seen.never_began {
-            return Err(SandboxError::Setup(why));
+            return Err(SandboxError::Start(std::io::Error::other(why)));
         }
         if let (Some(session), Some(memory)) = (&command.session, &memory) {
             session.remember(&memory.after(&prologue::read_report(&report)));

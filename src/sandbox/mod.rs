@@ -78,12 +78,8 @@ pub struct Ran {
 pub enum SandboxError {
     #[error("no sandbox works here: {0}")]
     None(String),
-    #[error("the sandbox could not be started")]
+    #[error("the sandbox could not start a command, or not end it")]
     Start(#[source] std::io::Error),
-    #[error("the sandbox could not be set up: {0}")]
-    Setup(String),
-    #[error("processes of the command were still alive {0} s after they were killed")]
-    Undead(u64),
 }
 
 /// What works on this machine. Cheap to clone.

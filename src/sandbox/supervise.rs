@@ -120,7 +120,8 @@ impl Watched {
         let (Some((stdout, stderr)), Ok(monitor_fd)) = (pipes, monitor_fd) else {
             let _ = monitor.kill();
             let _ = monitor.wait();
-            return Err(SandboxError::Setup("it cannot be watched: no pipe or pidfd".to_owned()));
+            let why = "it cannot be watched: no pipe or no pidfd (Linux 5.3 has them)";
+            return Err(SandboxError::Start(std::io::Error::other(why)));
         };
         let watched = Self {
             monitor,
@@ -252,5 +253,7 @@ fn wait(fds: &mut [PollFd<'_>], timeout: Duration) -> Result<(), SandboxError> {
 }
 
 fn undead() -> SandboxError {
-    SandboxError::Undead(DEATH.as_secs())
+    let seconds = DEATH.as_secs();
+    let why = format!("its processes were still alive {seconds} s after they were killed");
+    SandboxError::Start(std::io::Error::other(why))
 }

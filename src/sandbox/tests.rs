@@ -206,6 +206,39 @@ async fn a_dropped_call_is_killed() {
 }
 
 #[tokio::test]
+async fn a_call_dies_with_the_process_that_made_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "sandbox::tests::an_endless_call"])
+        .env("CODY_TEST_DIR", dir.path())
+        .env("TMPDIR", dir.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let since = Instant::now();
+    while !lives("86404") {
+        assert!(since.elapsed() < Duration::from_secs(30), "it never began");
+        std::thread::yield_now();
+    }
+    // SIGKILL: nothing of ours can clean up.
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let since = Instant::now();
+    while lives("86404") {
+        assert!(since.elapsed() < Duration::from_secs(5), "still alive");
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+#[ignore = "the other process of a_call_dies_with_the_process_that_made_it"]
+async fn an_endless_call() {
+    let Some(dir) = std::env::var_os("CODY_TEST_DIR") else { return };
+    let endless = command(Path::new(&dir), "(setsid sleep 86404 &); sleep 86404");
+    sandbox().await.run(&endless).await.unwrap();
+}
+
+#[tokio::test]
 async fn long_output_keeps_its_beginning_and_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let chatty = SandboxCommand { output_cap: 100, ..command(dir.path(), "seq 1 100000") };
@@ -275,10 +308,41 @@ async fn a_git_directory_a_cache_and_more_can_be_mounted() {
 }
 
 #[tokio::test]
+async fn git_answers_from_a_throw_away_directory_whose_objects_are_elsewhere() {
+    let [dir, base] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let git = |args: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.arg("-C").arg(base.path()).args(["-c", "user.name=a", "-c", "user.email=a@b"]);
+        assert!(git.args(args).output().unwrap().status.success(), "{args:?}");
+    };
+    std::fs::write(base.path().join("a"), "1\n").unwrap();
+    git(&["init", "-q", "-b", "main"]);
+    git(&["add", "a"]);
+    git(&["commit", "-qm", "base"]);
+    let git_dir = base.path().join(".git");
+    let objects = base.path().join("objects");
+    std::fs::rename(git_dir.join("objects"), &objects).unwrap();
+    std::fs::create_dir_all(git_dir.join("objects/info")).unwrap();
+    std::fs::write(git_dir.join("objects/info/alternates"), "/base/objects\n").unwrap();
+    std::fs::write(dir.path().join("a"), "2\n").unwrap();
+    let asks_git = SandboxCommand {
+        git_dir: Some(git_dir),
+        read_only: vec![(objects, "/base/objects".into())],
+        ..command(dir.path(), "git log --format=%s && git status --short && git diff --stat")
+    };
+    let ran = sandbox().await.run(&asks_git).await.unwrap();
+    assert_eq!(
+        text(&ran),
+        "base\n M a\n a | 2 +-\n 1 file changed, 1 insertion(+), 1 deletion(-)\n"
+    );
+}
+
+#[tokio::test]
 async fn what_cannot_be_set_up_is_an_error_not_an_exit_code() {
     let missing = command(Path::new("/nowhere/at/all"), "true");
     let error = sandbox().await.run(&missing).await.unwrap_err();
-    assert!(matches!(&error, SandboxError::Setup(why) if why.contains("/nowhere")), "{error}");
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(why.contains("/nowhere/at/all"), "{why}");
 
     let off = Sandbox::probe(&SandboxOptions::default()).await;
     assert_eq!(off.backend(), SandboxBackend::None);
