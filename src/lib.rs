@@ -30,4 +30,5 @@ pub mod worker;
 
 pub mod api;
 
+pub mod cli;
 pub mod serve;

@@ -1,2 +1,7 @@
-//! The one binary.
-fn main() {}
+//! The one binary: `cody-batch`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cody_batch::cli::main()
+}

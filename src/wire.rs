@@ -106,7 +106,7 @@ pub enum Heartbeat {
 
 /// The answer to `next`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Step {
     Scan,
     RunChecks {

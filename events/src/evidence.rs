@@ -143,6 +143,8 @@ pub enum CheckSkip {
 #[serde(rename_all = "kebab-case")]
 pub enum CheckVerdict {
     Passed,
+    /// Nothing broke, but what failed before the change fails still.
+    StillFailing,
     /// A command that must pass does not.
     Failed,
     /// Nothing could be run, and that is said.

@@ -59,43 +59,59 @@ pub fn judge(
         return Ok((facts, payload));
     }
     let must_pass = job.checks == CheckSource::Given;
-    let failures = failures(must_pass, target.baseline.as_ref(), &facts.commands);
-    facts.verdict = Some(verdict(facts.skipped, &failures));
-    if facts.verdict == Some(CheckVerdict::Failed) && target.repairs < MAX_REPAIRS {
-        let failed: Vec<(&CommandOutput, &CheckedCommand)> = failures
+    let failures = Failures::of(must_pass, target.baseline.as_ref(), &facts.commands);
+    let verdict = failures.verdict(facts.skipped);
+    // What failed before is not the change's fault, but may be what it is about: it is said once.
+    let words = match verdict {
+        CheckVerdict::Failed if target.repairs < MAX_REPAIRS => {
+            Some((prompts::FAILED_CHECKS[usize::from(must_pass)], &failures.broken))
+        }
+        CheckVerdict::StillFailing if target.repairs == 0 => {
+            Some((prompts::STILL_FAILING, &failures.unfixed))
+        }
+        _ => None,
+    };
+    if let Some((rule, indices)) = words {
+        let shown: Vec<(&CommandOutput, &CheckedCommand)> = indices
             .iter()
             .filter_map(|index| payload.commands.get(*index).zip(facts.commands.get(*index)))
             .collect();
-        payload.finish_result =
-            finish_result(finish_id, &prompts::checks_failed(must_pass, &failed))?;
-        facts.answers_finish = payload.finish_result.is_some();
+        payload.finish_result = finish_result(finish_id, &prompts::checks_failed(rule, &shown))?;
     }
+    facts.verdict = Some(verdict);
+    facts.answers_finish = payload.finish_result.is_some();
     Ok((facts, payload))
 }
 
-fn verdict(skipped: Option<CheckSkip>, failures: &[usize]) -> CheckVerdict {
-    match skipped {
-        Some(CheckSkip::NoCommands | CheckSkip::NoSandbox) => CheckVerdict::Unchecked,
-        Some(CheckSkip::ClaimRefused) => CheckVerdict::Refused,
-        Some(CheckSkip::SameTree) | None if failures.is_empty() => CheckVerdict::Passed,
-        Some(CheckSkip::SameTree) | None => CheckVerdict::Failed,
-    }
+/// Commands that fail, by index.
+struct Failures {
+    /// They have to pass: a person named them, or they passed before the change.
+    broken: Vec<usize>,
+    /// They failed before as well.
+    unfixed: Vec<usize>,
 }
 
-/// The commands, by index, that fail and may not.
-fn failures(
-    must_pass: bool,
-    baseline: Option<&Baseline>,
-    results: &[CheckedCommand],
-) -> Vec<usize> {
-    let failed_before =
-        |index: usize| baseline.and_then(|b| b.commands.get(index)).is_some_and(|c| !c.passed());
-    results
-        .iter()
-        .enumerate()
-        .filter(|(index, result)| !result.passed() && (must_pass || !failed_before(*index)))
-        .map(|(index, _)| index)
-        .collect()
+impl Failures {
+    fn of(must_pass: bool, baseline: Option<&Baseline>, results: &[CheckedCommand]) -> Self {
+        let failed_before = |index: usize| {
+            baseline.and_then(|b| b.commands.get(index)).is_some_and(|c| !c.passed())
+        };
+        let failing = (0..results.len()).filter(|index| !results[*index].passed());
+        let (unfixed, broken) = failing.partition(|index| !must_pass && failed_before(*index));
+        Self { broken, unfixed }
+    }
+
+    fn verdict(&self, skipped: Option<CheckSkip>) -> CheckVerdict {
+        match skipped {
+            Some(CheckSkip::NoCommands | CheckSkip::NoSandbox) => CheckVerdict::Unchecked,
+            Some(CheckSkip::ClaimRefused) => CheckVerdict::Refused,
+            Some(CheckSkip::SameTree) | None if !self.broken.is_empty() => CheckVerdict::Failed,
+            Some(CheckSkip::SameTree) | None if !self.unfixed.is_empty() => {
+                CheckVerdict::StillFailing
+            }
+            Some(CheckSkip::SameTree) | None => CheckVerdict::Passed,
+        }
+    }
 }
 
 /// The same verdict for the same tree, without running anything again.

@@ -111,16 +111,22 @@ afterwards is kept.";
 pub const CUT_OFF: &str = "Your last response was cut off at its length limit and was discarded, \
 nothing of it ran. Take smaller steps: fewer or shorter tool calls in one response.";
 
-/// What `finish` gets when checks fail.
-pub fn checks_failed(must_pass: bool, failures: &[(&CommandOutput, &CheckedCommand)]) -> String {
-    let rule = if must_pass {
-        "These checks are the test of done, and they fail on your change"
-    } else {
-        "These checks passed before your change and fail with it"
-    };
-    let mut text = format!(
-        "{rule}. They ran on a fresh copy of /repo. Fix the cause, then call `finish` again.\n"
-    );
+/// Why failing checks send a claim back: found ones that broke, and named ones that must pass.
+pub const FAILED_CHECKS: [&str; 2] = [
+    "These checks passed before your change and fail with it. They ran on a fresh copy of /repo. \
+Fix the cause, then call `finish` again.",
+    "These checks are the test of done, and they fail on your change. They ran on a fresh copy of \
+/repo. Fix the cause, then call `finish` again.",
+];
+
+/// What is said once of checks that failed before the change as well.
+pub const STILL_FAILING: &str = "These checks failed before your change and fail still, on a fresh \
+copy of /repo. If the request is about them, fix the cause. If it is not, leave them alone, call \
+`finish` again and say in the evidence why they are unrelated.";
+
+/// What `finish` gets when checks fail: why that matters, and each failure's end.
+pub fn checks_failed(rule: &str, failures: &[(&CommandOutput, &CheckedCommand)]) -> String {
+    let mut text = format!("{rule}\n");
     for (output, result) in failures {
         let how = match (result.timed_out, result.exit_code) {
             (true, _) => "did not end in time".to_owned(),

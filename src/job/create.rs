@@ -16,13 +16,18 @@ const MAX_CHECK_BYTES: usize = 4096;
 /// A job may be capped lower by configuration, never higher: its facts have to stay small.
 pub(super) const MOST_TARGETS: usize = 20;
 
-/// The event that accepts `wish`, or why not.
-pub(super) fn created(wish: &CreateJob) -> Result<Vec<Draft>, Rejection> {
+/// Whether `wish` can be accepted, for those who want to know before they start anything.
+pub fn check(wish: &CreateJob) -> Result<(), Rejection> {
     check_prompt(wish)?;
     check_targets(wish)?;
     check_model(wish)?;
     check_limits(wish)?;
-    check_checks(&wish.checks)?;
+    check_checks(&wish.checks)
+}
+
+/// The event that accepts `wish`, or why not.
+pub(super) fn created(wish: &CreateJob) -> Result<Vec<Draft>, Rejection> {
+    check(wish)?;
     let targets = (1..).zip(&wish.targets).map(|(number, target)| CreatedTarget {
         number: TargetNumber(number),
         kind: target.kind,

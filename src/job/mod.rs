@@ -15,6 +15,7 @@ mod money;
 mod next_step;
 
 pub use command::Command;
+pub use create::check;
 pub use decide::{Decision, decide};
 pub use money::Money;
 pub use next_step::{ClaimProblem, Conclusion, Leave, NextStep, next_step};

@@ -186,11 +186,17 @@ fn judge_change(target: &Target, claim: &Claim) -> NextStep {
         },
         Some(CheckVerdict::Failed) => conclude(Outcome::FailedChecks, Conclusion::ChecksFail),
         Some(CheckVerdict::Refused) => conclude(Outcome::Stuck, Conclusion::ClaimUnfounded),
-        Some(CheckVerdict::Passed | CheckVerdict::Unchecked) => match claim.review {
-            None => review(target, claim),
-            Some(ReviewVerdict::Accept) => conclude(Outcome::DiffReady, Conclusion::ReviewAccepted),
-            Some(ReviewVerdict::Object) => conclude(Outcome::Objected, Conclusion::ReviewObjects),
-        },
+        Some(CheckVerdict::Passed | CheckVerdict::StillFailing | CheckVerdict::Unchecked) => {
+            match claim.review {
+                None => review(target, claim),
+                Some(ReviewVerdict::Accept) => {
+                    conclude(Outcome::DiffReady, Conclusion::ReviewAccepted)
+                }
+                Some(ReviewVerdict::Object) => {
+                    conclude(Outcome::Objected, Conclusion::ReviewObjects)
+                }
+            }
+        }
     }
 }
 

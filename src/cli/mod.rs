@@ -1,0 +1,163 @@
+//! The command line: one verb, one file. Results go to stdout, chatter and progress to stderr.
+
+mod config;
+mod demo;
+mod diff;
+mod events;
+mod jobs;
+mod outcome_table;
+mod progress;
+mod reading;
+mod report;
+mod resume;
+mod run;
+mod serve;
+mod show;
+mod text;
+mod thread;
+mod worker;
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, data_dir};
+
+/// Exit codes, as scripts rely on them.
+const WRONG_USAGE: u8 = 2;
+const FAILED: u8 = 1;
+
+/// Changes code in several repositories from one prompt, with Claude, and proves what it did.
+#[derive(Debug, Parser)]
+#[command(name = "cody-batch", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    /// Where the log is kept [default: $XDG_DATA_HOME/cody-batch]
+    #[arg(long, global = true, env = "CODY_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cody-batch demo
+      See a whole run on two small repositories, without a key.
+  cody-batch run --prompt \"Replace print by logging\" --repo ~/src/app --repo acme/api --out patches
+      Change two repositories and leave a patch for each in patches/.
+  cody-batch show 0198c5a2
+      See how a job went; the first digits of its id are enough.
+
+Environment: ANTHROPIC_API_KEY is needed to run jobs. `cody-batch config` shows every setting.
+Exit codes: 0 all is well, 1 some repository failed, 2 wrong usage, 3 stopped by a budget, 130 cancelled.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show a whole run on two sample repositories, played from a script, without a key
+    Demo(demo::DemoArgs),
+    /// Change repositories: wait, show progress, leave patches
+    Run(run::RunArgs),
+    /// Go on with a job that was interrupted
+    Resume(resume::ResumeArgs),
+    /// List jobs, newest first
+    Jobs(jobs::JobsArgs),
+    /// Show a job: every repository, its outcome and what bears it out
+    Show(show::ShowArgs),
+    /// Print a job's report in Markdown
+    Report(report::ReportArgs),
+    /// Print a job's events, as they were logged
+    Events(events::EventsArgs),
+    /// Read the conversation with Claude about one repository
+    Thread(thread::ThreadArgs),
+    /// Print a repository's diff; `git apply --index` takes it
+    Diff(diff::DiffArgs),
+    /// Show every setting and where it comes from
+    Config(config::ConfigArgs),
+    /// Serve workers and go on with unfinished jobs
+    Serve(serve::ServeArgs),
+    /// Work on one target for a server (started by the server)
+    #[command(hide = true)]
+    Worker(worker::WorkerArgs),
+}
+
+/// How a verb ended, if nothing went wrong with the verb itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Exit(u8);
+
+impl Exit {
+    const OK: Self = Self(0);
+}
+
+/// What every verb gets.
+struct Context {
+    config: Config,
+    /// Whether a person watches on a terminal.
+    is_terminal: bool,
+}
+
+/// Runs the verb that the arguments name.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The second to install a provider is told so; either serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    start_tracing(matches!(cli.verb, Verb::Worker(_) | Verb::Serve(_)));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cody-batch: the runtime could not be started: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    let outcome = runtime.block_on(run_verb(cli));
+    // Blocking work that nobody waits for any more must not hold the exit.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(Exit(code)) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("cody-batch: {}", text::chain(&*error));
+            let is_usage = error.downcast_ref::<crate::job::Rejection>().is_some()
+                || error.downcast_ref::<crate::config::ConfigError>().is_some()
+                || error.downcast_ref::<reading::NoJob>().is_some();
+            ExitCode::from(if is_usage { WRONG_USAGE } else { FAILED })
+        }
+    }
+}
+
+async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
+    let env = |name: &str| std::env::var(name).ok();
+    let dir = match cli.data_dir {
+        Some(dir) => dir,
+        None => data_dir(&env)?,
+    };
+    if let Verb::Worker(args) = cli.verb {
+        return worker::run(args).await;
+    }
+    let dir = std::path::absolute(dir)?;
+    let config = Config::load(&dir, &env)?;
+    let context = Context { config, is_terminal: std::io::stderr().is_terminal() };
+    match cli.verb {
+        Verb::Demo(args) => demo::run(context, args).await,
+        Verb::Run(args) => run::run(context, args).await,
+        Verb::Resume(args) => resume::run(context, args).await,
+        Verb::Jobs(args) => jobs::run(context, args).await,
+        Verb::Show(args) => show::run(context, args).await,
+        Verb::Report(args) => report::run(context, args).await,
+        Verb::Events(args) => events::run(context, args).await,
+        Verb::Thread(args) => thread::run(context, args).await,
+        Verb::Diff(args) => diff::run(context, args).await,
+        Verb::Config(args) => config::run(context, args),
+        Verb::Serve(args) => serve::run(context, args).await,
+        Verb::Worker(_) => Ok(Exit::OK),
+    }
+}
+
+/// Warnings by default; a room's own words with `CODY_LOG`.
+fn start_tracing(is_room: bool) {
+    let default = if is_room { "info" } else { "error" };
+    let filter = std::env::var("CODY_LOG").unwrap_or_else(|_| default.to_owned());
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,310 @@
+//! `run`: create a job, watch it to its end, leave the patches.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use cody_events::envelope::Door;
+use cody_events::ids::{JobId, TargetNumber};
+use cody_events::job::{By, Effort};
+use cody_events::outcome::Outcome;
+
+use super::outcome_table::{json, table};
+use super::progress::Progress;
+use super::reading::{self, ReadJob};
+use super::{Context, Exit, text};
+use crate::app::{App, Asker};
+use crate::clock::Clock as _;
+use crate::config::Config;
+use crate::job::Command;
+use crate::plan::{JobRequest, LocalPaths, Planner};
+use crate::serve::Server;
+
+/// How often a watched job is looked at.
+const LOOK: Duration = Duration::from_millis(150);
+/// How long cancelled workers may take to be gone.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What `run` takes.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArgs {
+    /// What to change, in your words
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// A file that holds the prompt; - reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    prompt_file: Option<PathBuf>,
+    /// A repository: owner/name, an https URL or a local path (repeat for more)
+    #[arg(long = "repo", value_name = "REPO")]
+    repos: Vec<String>,
+    /// A command that must pass afterwards (repeat for more); without, the scan finds some
+    #[arg(long = "check", value_name = "COMMAND")]
+    checks: Vec<String>,
+    /// Run no checks
+    #[arg(long, conflicts_with = "checks")]
+    no_checks: bool,
+    /// The model [default: claude-opus-5-5, or `model` of config.toml]
+    #[arg(long)]
+    model: Option<String>,
+    /// How hard Claude thinks
+    #[arg(long, value_enum)]
+    effort: Option<EffortArg>,
+    /// The most to spend on each repository, in dollars [default: 5.00]
+    #[arg(long, value_name = "USD")]
+    budget_usd: Option<String>,
+    /// The most responses of Claude for each repository [default: 60]
+    #[arg(long, value_name = "N")]
+    max_turns: Option<u32>,
+    /// Where to leave a patch for each repository
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// A job.toml with all this; flags win over it
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cody-batch run --prompt \"Fix the failing test\" --repo . --out patches
+  cody-batch run --prompt-file migrate.md --repo acme/api --repo acme/web --check \"npm test\" --budget-usd 2
+  cody-batch run --file job.toml --json";
+
+/// The levels of effort, as flags spell them.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum EffortArg {
+    Low,
+    Medium,
+    High,
+    Xhigh,
+    Max,
+}
+
+impl From<EffortArg> for Effort {
+    fn from(arg: EffortArg) -> Self {
+        match arg {
+            EffortArg::Low => Self::Low,
+            EffortArg::Medium => Self::Medium,
+            EffortArg::High => Self::High,
+            EffortArg::Xhigh => Self::Xhigh,
+            EffortArg::Max => Self::Max,
+        }
+    }
+}
+
+/// Runs the verb.
+pub async fn run(context: Context, args: RunArgs) -> Result<Exit, anyhow::Error> {
+    let request = request(&args)?;
+    run_request(&context, &request, args.out.as_deref(), args.json).await
+}
+
+/// The job that the flags and the file ask for.
+fn request(args: &RunArgs) -> Result<JobRequest, anyhow::Error> {
+    let mut request = match &args.file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("{} cannot be read", path.display()))?;
+            toml::from_str(&text)
+                .with_context(|| format!("{} does not fit the form of a job", path.display()))?
+        }
+        None => JobRequest::default(),
+    };
+    if let Some(prompt) = &args.prompt {
+        request.prompt = prompt.clone();
+    }
+    if let Some(path) = &args.prompt_file {
+        request.prompt = if path == Path::new("-") {
+            std::io::read_to_string(std::io::stdin()).context("standard input cannot be read")?
+        } else {
+            std::fs::read_to_string(path)
+                .with_context(|| format!("{} cannot be read", path.display()))?
+        };
+    }
+    if !args.repos.is_empty() {
+        request.repositories = args.repos.clone();
+    }
+    if !args.checks.is_empty() {
+        request.checks = args.checks.clone();
+    }
+    request.no_checks |= args.no_checks;
+    request.model = args.model.clone().or(request.model);
+    request.effort = args.effort.map(Effort::from).or(request.effort);
+    request.budget_usd = args.budget_usd.clone().or(request.budget_usd);
+    request.max_turns = args.max_turns.or(request.max_turns);
+    Ok(request)
+}
+
+/// Plans, creates and watches the job of `request`, with a server inside this process.
+pub async fn run_request(
+    context: &Context,
+    request: &JobRequest,
+    out: Option<&Path>,
+    as_json: bool,
+) -> Result<Exit, anyhow::Error> {
+    let wish = {
+        let models = crate::serve::models(&context.config)?;
+        let planner = Planner {
+            job: &context.config.job,
+            git: &context.config.git,
+            models: &models,
+            today: crate::clock::SystemClock.now().date(),
+            local_paths: LocalPaths::Any,
+        };
+        let wish = planner.plan(request)?;
+        crate::job::check(&wish)?;
+        wish
+    };
+    warn_of_uncommitted(&context.config, request);
+    if let Some(dir) = out {
+        std::fs::create_dir_all(dir)
+            .with_context(|| format!("{} cannot be made", dir.display()))?;
+    }
+    let server = Server::start(&context.config, None).await?;
+    let job = JobId(server.app.entropy().uuid_v7(server.app.clock().now()));
+    let id = server.app.new_command_id();
+    server.app.execute(job, id, Command::CreateJob(Box::new(wish)), &person()).await?;
+    eprintln!("Job {} ({})", text::short(&job), context.config.data_dir.display());
+    follow(context, &server, job, out, as_json).await
+}
+
+/// Watches `job` to its end and tells how it went.
+pub async fn follow(
+    context: &Context,
+    server: &Server,
+    job: JobId,
+    out: Option<&Path>,
+    as_json: bool,
+) -> Result<Exit, anyhow::Error> {
+    server.dispatcher.take(job);
+    watch(context, server, job).await?;
+    let read = reading::read(&server.app, job).await?;
+    let patches = match out {
+        Some(dir) => write_patches(&server.app, &read, dir).await?,
+        None => BTreeMap::new(),
+    };
+    if as_json {
+        println!("{}", serde_json::to_string(&json(&read, &patches))?);
+    } else {
+        print!("\n{}", table(&read, &patches));
+        println!("Read more: cody-batch show {0} | thread {0} | report {0}", text::short(&job));
+    }
+    Ok(exit(&read))
+}
+
+/// Shows progress until every target has an outcome; Ctrl-C cancels.
+async fn watch(context: &Context, server: &Server, job: JobId) -> Result<(), anyhow::Error> {
+    let state = server.app.state(job).await?;
+    let Some(job_state) = &state.job else { return Ok(()) };
+    let mut progress = Progress::new(job_state, context.is_terminal);
+    let mut interrupts = 0;
+    loop {
+        let state = server.app.state(job).await?;
+        progress.show(&state);
+        let is_done = state.job.as_ref().is_none_or(|job| job.finished || job.cancelled);
+        if is_done {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = tokio::signal::ctrl_c(), if interrupts == 0 => {
+                interrupts += 1;
+                eprintln!("\nCancelling: workers are stopped, what was done stays in the log.");
+                cancel(server, job).await?;
+            }
+        }
+    }
+    progress.end();
+    let gone = async {
+        while server.dispatcher.has_workers(job) {
+            tokio::time::sleep(LOOK / 3).await;
+        }
+    };
+    // Workers that leave by themselves have said all; the next server sweeps up after the rest.
+    let _ = tokio::time::timeout(CANCEL_PATIENCE, gone).await;
+    Ok(())
+}
+
+async fn cancel(server: &Server, job: JobId) -> Result<(), anyhow::Error> {
+    let command =
+        Command::CancelJob { by: By::Person, reason: "interrupted at the terminal".to_owned() };
+    server.app.execute(job, server.app.new_command_id(), command, &person()).await?;
+    Ok(())
+}
+
+/// What a script learns of the job: cancelled before budget before failed.
+pub fn exit(job: &ReadJob) -> Exit {
+    let outcomes = || job.state.targets.values().filter_map(|target| target.outcome);
+    if job.state.cancelled || outcomes().any(|outcome| outcome == Outcome::Cancelled) {
+        Exit(130)
+    } else if outcomes().any(|outcome| outcome == Outcome::BudgetStopped) {
+        Exit(3)
+    } else if outcomes().any(|outcome| !outcome.is_success()) {
+        Exit(1)
+    } else {
+        Exit::OK
+    }
+}
+
+/// Leaves a patch for each target that has a diff.
+pub async fn write_patches(
+    app: &App,
+    job: &ReadJob,
+    dir: &Path,
+) -> Result<BTreeMap<TargetNumber, PathBuf>, anyhow::Error> {
+    let dir = std::path::absolute(dir)?;
+    std::fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+    let mut patches = BTreeMap::new();
+    let mut taken: BTreeMap<String, u32> = BTreeMap::new();
+    for target in job.state.targets.values() {
+        let Some((_, payload)) = job.diff(app, target.number).await? else { continue };
+        let bytes = payload.patch.bytes().context("the recorded patch is damaged")?;
+        if bytes.is_empty() {
+            continue;
+        }
+        let name = target.repository.replace('/', "-");
+        let times = taken.entry(name.clone()).or_insert(0);
+        *times += 1;
+        let file = match times {
+            1 => format!("{name}.patch"),
+            again => format!("{name}-{again}.patch"),
+        };
+        let path = dir.join(file);
+        std::fs::write(&path, bytes)
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+        patches.insert(target.number, path);
+    }
+    Ok(patches)
+}
+
+/// Says loudly what of a local repository will not be seen.
+fn warn_of_uncommitted(config: &Config, request: &JobRequest) {
+    for repository in &request.repositories {
+        let Ok(locator) = crate::git::Locator::parse(repository, &config.git.allowed_hosts) else {
+            continue;
+        };
+        if locator.local_path().is_none() {
+            continue;
+        }
+        if let Ok(resolved) = crate::git::resolve(&locator, None, request.branch.as_deref())
+            && resolved.uncommitted > 0
+        {
+            eprintln!(
+                "Warning: {repository} has {} that will not be seen: the work starts from the last \
+                 commit of {}.",
+                text::counted(resolved.uncommitted as u64, "uncommitted change"),
+                resolved.branch
+            );
+        }
+    }
+}
+
+/// Whoever sits at this terminal.
+pub fn person() -> Asker {
+    let name = std::env::var("USER").unwrap_or_else(|_| "person".to_owned());
+    Asker { actor: name, door: Door::Cli }
+}

@@ -1,0 +1,55 @@
+//! `show`: one job at a glance, with what bears each outcome out.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+
+use super::outcome_table::{json, table};
+use super::reading;
+use super::{Context, Exit, text};
+
+/// What `show` takes.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The job's id, its beginning, or `latest`
+    #[arg(default_value = "latest")]
+    job: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub async fn run(context: Context, args: ShowArgs) -> Result<Exit, anyhow::Error> {
+    let app = reading::open(&context.config.data_dir)?;
+    let job = reading::read(&app, reading::find(&app, &args.job).await?).await?;
+    if args.json {
+        println!("{}", serde_json::to_string(&json(&job, &BTreeMap::new()))?);
+        return Ok(Exit::OK);
+    }
+    println!("Job {}  {}", job.id, job.status());
+    println!("Created {}  Model {}", job.created_at(), job.created.model);
+    println!("\n{}\n", text::printable(job.request.prompt.trim()));
+    print!("{}", table(&job, &BTreeMap::new()));
+    for target in job.state.targets.values() {
+        println!("\n{}. {}", target.number, text::printable(&target.repository));
+        if let Some(base) = &target.base {
+            println!(
+                "   base {} ({})",
+                &base.commit.to_string()[..12],
+                text::printable(&base.branch)
+            );
+        }
+        for line in job.evidence(&app, target.number).await? {
+            println!("   - {}", text::printable(line.trim()).replace('\n', "\n     "));
+        }
+    }
+    let unfinished = job.state.targets.values().any(|target| target.outcome.is_none());
+    if unfinished && !job.state.cancelled {
+        println!(
+            "\nThe job is not finished. If no server works on it, go on with `cody-batch resume {}`.",
+            text::short(&job.id)
+        );
+    }
+    Ok(Exit::OK)
+}

@@ -1,0 +1,72 @@
+//! Words and figures as people read them.
+
+use std::fmt::Write as _;
+
+/// Micro-dollars as dollars: cents from a dollar on, more digits below.
+pub fn dollars(micros: u64) -> String {
+    let (whole, rest) = (micros / 1_000_000, micros % 1_000_000);
+    if micros >= 1_000_000 {
+        return format!("${whole}.{:02}", rest / 10_000);
+    }
+    format!("$0.{:04}", rest / 100)
+}
+
+/// A duration from milliseconds: `850 ms`, `12.3 s`, `4 min 05 s`, `2 h 10 min`.
+pub fn duration(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        60_000..3_600_000 => format!("{} min {:02} s", ms / 60_000, ms % 60_000 / 1_000),
+        _ => format!("{} h {:02} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
+    }
+}
+
+/// `1 turn`, `2 turns`.
+pub fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// The beginning of an id, enough to name it among a person's jobs.
+pub fn short(id: &impl std::fmt::Display) -> String {
+    let id = id.to_string();
+    // A UUIDv7 begins with the time; its end tells two of the same moment apart.
+    id.get(..13).unwrap_or(&id).to_owned()
+}
+
+/// An error and what it rests on, in one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            let _ = write!(text, ": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// `text` with what could move a terminal's cursor taken out.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_well() {
+        assert_eq!(dollars(0), "$0.0000");
+        assert_eq!(dollars(12_345), "$0.0123");
+        assert_eq!(dollars(5_000_000), "$5.00");
+        assert_eq!(duration(999), "999 ms");
+        assert_eq!(duration(12_345), "12.3 s");
+        assert_eq!(duration(245_000), "4 min 05 s");
+        assert_eq!(counted(1, "turn"), "1 turn");
+        assert_eq!(printable("a\u{1b}[2Jb"), "a\u{fffd}[2Jb");
+    }
+}
