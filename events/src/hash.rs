@@ -103,7 +103,7 @@ mod tests {
             causation_id: None,
             correlation_id: Some(Uuid::from_u128(1)),
             facts: r#"{"by":"person"}"#.to_owned(),
-            payload_len: Some(16),
+            payload_len: Some(15),
             payload_commit: Some(payload_commit(&[7; SALT_BYTES], br#"{"reason":"no"}"#)),
             event_hash: Sha256::ZERO,
             log_hash: Sha256::ZERO,

@@ -74,7 +74,7 @@ pub async fn run(mut context: Context, args: DemoArgs) -> Result<Exit, anyhow::E
     let patches = dir.join("patches");
     let exit = run_request(&context, &request, Some(&patches), false).await?;
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    println!("{}", next_steps(&dir, &patches, ms));
+    text::put(format_args!("{}\n", next_steps(&dir, &patches, ms)))?;
     Ok(exit)
 }
 

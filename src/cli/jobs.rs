@@ -24,12 +24,14 @@ pub async fn run(context: Context, args: JobsArgs) -> Result<Exit, anyhow::Error
     let app = reading::open(&context.config.data_dir)?;
     let ids = reading::job_ids(&app).await?;
     if ids.is_empty() && !args.json {
-        println!("No job yet. Start with `cody-batch demo`, or `cody-batch run --help`.");
+        text::put(format_args!(
+            "No job yet. Start with `cody-batch demo`, or `cody-batch run --help`.\n"
+        ))?;
     }
     for id in ids.into_iter().rev().take(args.limit) {
         let job = reading::read(&app, id).await?;
         if args.json {
-            println!("{}", serde_json::to_string(&json(&job, &BTreeMap::new()))?);
+            text::put(format_args!("{}\n", serde_json::to_string(&json(&job, &BTreeMap::new()))?))?;
             continue;
         }
         let prompt = job.request.prompt.lines().next().unwrap_or_default();
@@ -38,14 +40,14 @@ pub async fn run(context: Context, args: JobsArgs) -> Result<Exit, anyhow::Error
             1 => "1 repository".to_owned(),
             many => format!("{many} repositories"),
         };
-        println!(
-            "{}  {:<13}  {:>14}  {:>8}  {}  {prompt}",
+        text::put(format_args!(
+            "{}  {:<13}  {:>14}  {:>8}  {}  {prompt}\n",
             text::short(&id),
             job.status(),
             repositories,
             text::dollars(job.state.spent_micros()),
             &job.created_at().to_string()[..16].replace('T', " "),
-        );
+        ))?;
     }
     Ok(Exit::OK)
 }

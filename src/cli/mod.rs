@@ -114,6 +114,8 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     match outcome {
         Ok(Exit(code)) => ExitCode::from(code),
+        // Whoever read our output has read enough.
+        Err(error) if text::is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cody-batch: {}", text::chain(&*error));
             let is_usage = error.downcast_ref::<crate::job::Rejection>().is_some()

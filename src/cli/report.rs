@@ -22,7 +22,7 @@ pub struct ReportArgs {
 pub async fn run(context: Context, args: ReportArgs) -> Result<Exit, anyhow::Error> {
     let app = reading::open(&context.config.data_dir)?;
     let job = reading::read(&app, reading::find(&app, &args.job).await?).await?;
-    print!("{}", report(&app, &job).await?);
+    text::put(format_args!("{}", report(&app, &job).await?))?;
     Ok(Exit::OK)
 }
 

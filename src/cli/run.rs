@@ -188,10 +188,13 @@ pub async fn follow(
         None => BTreeMap::new(),
     };
     if as_json {
-        println!("{}", serde_json::to_string(&json(&read, &patches))?);
+        text::put(format_args!("{}\n", serde_json::to_string(&json(&read, &patches))?))?;
     } else {
-        print!("\n{}", table(&read, &patches));
-        println!("Read more: cody-batch show {0} | thread {0} | report {0}", text::short(&job));
+        text::put(format_args!("\n{}", table(&read, &patches)))?;
+        text::put(format_args!(
+            "Read more: cody-batch show {0} | thread {0} | report {0}\n",
+            text::short(&job)
+        ))?;
     }
     Ok(exit(&read))
 }

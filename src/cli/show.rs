@@ -24,32 +24,35 @@ pub async fn run(context: Context, args: ShowArgs) -> Result<Exit, anyhow::Error
     let app = reading::open(&context.config.data_dir)?;
     let job = reading::read(&app, reading::find(&app, &args.job).await?).await?;
     if args.json {
-        println!("{}", serde_json::to_string(&json(&job, &BTreeMap::new()))?);
+        text::put(format_args!("{}\n", serde_json::to_string(&json(&job, &BTreeMap::new()))?))?;
         return Ok(Exit::OK);
     }
-    println!("Job {}  {}", job.id, job.status());
-    println!("Created {}  Model {}", job.created_at(), job.created.model);
-    println!("\n{}\n", text::printable(job.request.prompt.trim()));
-    print!("{}", table(&job, &BTreeMap::new()));
+    text::put(format_args!("Job {}  {}\n", job.id, job.status()))?;
+    text::put(format_args!("Created {}  Model {}\n", job.created_at(), job.created.model))?;
+    text::put(format_args!("\n{}\n\n", text::printable(job.request.prompt.trim())))?;
+    text::put(format_args!("{}", table(&job, &BTreeMap::new())))?;
     for target in job.state.targets.values() {
-        println!("\n{}. {}", target.number, text::printable(&target.repository));
+        text::put(format_args!("\n{}. {}\n", target.number, text::printable(&target.repository)))?;
         if let Some(base) = &target.base {
-            println!(
-                "   base {} ({})",
+            text::put(format_args!(
+                "   base {} ({})\n",
                 &base.commit.to_string()[..12],
                 text::printable(&base.branch)
-            );
+            ))?;
         }
         for line in job.evidence(&app, target.number).await? {
-            println!("   - {}", text::printable(line.trim()).replace('\n', "\n     "));
+            text::put(format_args!(
+                "   - {}\n",
+                text::printable(line.trim()).replace('\n', "\n     ")
+            ))?;
         }
     }
     let unfinished = job.state.targets.values().any(|target| target.outcome.is_none());
     if unfinished && !job.state.cancelled {
-        println!(
-            "\nThe job is not finished. If no server works on it, go on with `cody-batch resume {}`.",
+        text::put(format_args!(
+            "\nThe job is not finished. If no server works on it, go on with `cody-batch resume {}`.\n",
             text::short(&job.id)
-        );
+        ))?;
     }
     Ok(Exit::OK)
 }

@@ -1,6 +1,6 @@
 //! Words and figures as people read them.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 /// Micro-dollars as dollars: cents from a dollar on, more digits below.
 pub fn dollars(micros: u64) -> String {
@@ -40,11 +40,26 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(cause) = source {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
-            let _ = write!(text, ": {cause_text}");
+            text.push_str(": ");
+            text.push_str(&cause_text);
         }
         source = cause.source();
     }
     text
+}
+
+/// Writes a result to stdout, all of it or an error; `println!` would panic when a pipe closes.
+pub fn put(text: impl std::fmt::Display) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    write!(out, "{text}")?;
+    out.flush()
+}
+
+/// Whether `error` says that whoever read our output went away.
+pub fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// `text` with what could move a terminal's cursor taken out.

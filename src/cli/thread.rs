@@ -45,9 +45,9 @@ pub async fn run(context: Context, args: ThreadArgs) -> Result<Exit, anyhow::Err
         }
         if args.json {
             let payload = app.payload(told.recorded.position).await?;
-            println!("{}", told.recorded.to_json(payload.as_deref())?);
+            text::put(format_args!("{}\n", told.recorded.to_json(payload.as_deref())?))?;
         } else {
-            print!("{}", said(&app, told, args.full).await?);
+            text::put(format_args!("{}", said(&app, told, args.full).await?))?;
         }
     }
     Ok(Exit::OK)
@@ -137,7 +137,7 @@ pub async fn said(app: &App, told: &Told, full: bool) -> Result<String, anyhow::
                     text::duration(result.ms)
                 ));
                 if !result.passed() || full {
-                    out.push_str(&indented(&command.output, full));
+                    out.push_str(&ending(&command.output, full));
                 }
             }
             if e.commands.is_empty() {
@@ -196,6 +196,21 @@ fn arguments(input: &RawJson, full: bool) -> String {
         };
         let shown = indented(&value, full).replace("\n  ", "\n      ");
         out.push_str(&format!("    {name}: {}", shown.trim_start()));
+    }
+    out
+}
+
+/// The end of a command's output, where failures are.
+fn ending(words: &str, full: bool) -> String {
+    let words = text::printable(words);
+    let lines: Vec<&str> = words.trim_end().lines().collect();
+    let skipped = if full { 0 } else { lines.len().saturating_sub(SHORT_LINES) };
+    let mut out = String::new();
+    if skipped > 0 {
+        out.push_str(&format!("    … {}\n", text::counted(skipped as u64, "earlier line")));
+    }
+    for line in &lines[skipped..] {
+        out.push_str(&format!("    {line}\n"));
     }
     out
 }

@@ -1,0 +1,51 @@
+# make demo | build | check | test | proof. Each sets up what it needs.
+
+CARGO ?= cargo
+FOREIGN := tests/foreign
+PYTHON := $(FOREIGN)/.venv/bin/python
+
+.PHONY: build demo check test proof system foreign real
+
+build: system
+	$(CARGO) build --release --locked
+
+demo: build
+	target/release/cody-batch demo
+
+check: system
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --lib --locked
+
+test: system foreign real
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --locked
+
+# The same tests with their full counts.
+proof: system foreign real
+	CODY_CASES=1000 CODY_PROOF=1 $(CARGO) test --release --workspace --locked -- --nocapture
+	CODY_PROOF=1 $(CARGO) test --release --locked --test large_repository -- --ignored --nocapture
+
+# Debian packages, where we may install them; elsewhere their absence is told by whoever misses them.
+system:
+	@sh tests/system.sh
+
+# Programs that no one here wrote, pinned, in folders of their own.
+foreign: $(FOREIGN)/node_modules/.installed $(FOREIGN)/.venv/.installed
+
+$(FOREIGN)/node_modules/.installed: $(FOREIGN)/package-lock.json
+	npm ci --prefix $(FOREIGN) --no-audit --no-fund
+	touch $@
+
+$(FOREIGN)/.venv/.installed: $(FOREIGN)/requirements.txt
+	python3 -m venv $(FOREIGN)/.venv
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $(FOREIGN)/requirements.txt
+	touch $@
+
+# Published packages whose real code tests change.
+real: tests/real/packages/.fetched
+
+tests/real/packages/.fetched: tests/real/fetch.sh
+	sh tests/real/fetch.sh
+	touch $@
