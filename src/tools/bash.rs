@@ -1,74 +1,104 @@
-//! `bash`: a command in the sandbox. Each call is a process tree of its own, dead before the next;
-//! the directory and exported variables carry over.
+//! `bash`: runs a script in the sandbox, never anywhere else.
 
+use cody_events::attempt::SandboxBackend;
+use cody_events::raw::RawJson;
 use serde::Deserialize;
 
-use super::{Answer, AskedTool, ToolContext, input};
-use crate::sandbox::SandboxCommand;
+use super::place::REPO;
+use super::result::{Answer, Complaint, complain};
+use super::{ToolContext, read_input};
+use crate::sandbox::{Ran, Sandbox, SandboxCommand, SandboxError};
+
+/// The longest script that the kernel passes on as one argument, with room for what is put around it.
+const MAX_SCRIPT_BYTES: usize = 120_000;
 
 #[derive(Deserialize)]
-struct Bash {
+struct Input {
     command: Option<String>,
-    #[serde(default)]
-    restart: bool,
+    restart: Option<bool>,
 }
 
-/// Runs one command.
-pub(super) async fn run(context: &ToolContext, tool: &AskedTool) -> Answer {
-    let Some(sandbox) = &context.sandbox else {
-        return Answer::Failed(
-            "`bash` is not available: no sandbox works here, or the job does not allow commands. \
-             Use the other tools."
-                .to_owned(),
+pub(super) async fn run(context: &ToolContext, input: &RawJson) -> Answer {
+    let Input { command, restart } = read_input(input)?;
+    let sandbox = match &context.sandbox {
+        Some(sandbox) if sandbox.backend() != SandboxBackend::None => sandbox,
+        _ => {
+            return complain(
+                "bash: no sandbox works on this machine, so no command is run. Use \
+                 str_replace_based_edit_tool, list_files and search_files.",
+            );
+        }
+    };
+    if restart == Some(true) {
+        if let Some(session) = &context.session {
+            session.restart().map_err(|error| {
+                tracing::error!(%error, "a shell session could not be restarted");
+                Complaint("bash: the shell could not be restarted.".to_owned())
+            })?;
+        }
+        return Ok(
+            "The shell was restarted: it is in /repo, and exported variables are gone.".to_owned()
         );
-    };
-    let asked = match input::<Bash>(tool) {
-        Ok(asked) => asked,
-        Err(answer) => return answer,
-    };
-    if asked.restart
-        && let Some(session) = &context.session
-        && let Err(error) = session.restart()
-    {
-        return Answer::Failed(format!("The shell could not be started anew: {error}."));
     }
-    let Some(command) = asked.command else {
-        return match asked.restart {
-            true => Answer::Said("The shell starts anew, in /repo.".to_owned()),
-            false => Answer::Failed("Give a `command`, or `restart: true`.".to_owned()),
-        };
+    match command {
+        Some(script) if !script.trim().is_empty() => run_script(context, sandbox, script).await,
+        _ => complain("bash: give a `command`, or `restart: true`."),
+    }
+}
+
+async fn run_script(context: &ToolContext, sandbox: &Sandbox, script: String) -> Answer {
+    if script.contains('\0') {
+        return complain("bash: the command has a NUL byte, which no shell can be given.");
+    }
+    if script.len() > MAX_SCRIPT_BYTES {
+        return complain(format!(
+            "bash: the command is {} bytes long; at most {MAX_SCRIPT_BYTES} can be run. Write long texts \
+             with str_replace_based_edit_tool, then run what uses them.",
+            script.len()
+        ));
+    }
+    let env = [("TERM", "dumb"), ("NO_COLOR", "1"), ("PAGER", "cat"), ("GIT_PAGER", "cat")];
+    let command = SandboxCommand {
+        script,
+        repo: context.root.clone(),
+        git_dir: context.git_dir.clone(),
+        read_only: context.read_only.clone(),
+        cache: None,
+        session: context.session.clone(),
+        env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        timeout: context.timeout,
+        output_cap: context.output_cap,
     };
-    let ran = sandbox
-        .run(&SandboxCommand {
-            script: command,
-            repo: context.root.clone(),
-            git_dir: context.git_dir.clone(),
-            read_only: context.read_only.clone(),
-            cache: None,
-            session: context.session.clone(),
-            env: Vec::new(),
-            timeout: context.timeout,
-            output_cap: context.output_cap,
-        })
-        .await;
-    match ran {
-        Err(error) => Answer::Failed(format!("The command did not run: {error}.")),
-        Ok(ran) => {
-            let mut text = String::from_utf8_lossy(&ran.output).into_owned();
-            if !text.is_empty() && !text.ends_with('\n') {
-                text.push('\n');
-            }
-            match (ran.timed_out, ran.exit_code) {
-                (true, _) => text.push_str(&format!(
-                    "[ended after {} s, the limit of one command]\n",
-                    context.timeout.as_secs()
-                )),
-                (false, Some(0)) if text.is_empty() => text.push_str("[no output]\n"),
-                (false, Some(0)) => {}
-                (false, Some(code)) => text.push_str(&format!("[exit code {code}]\n")),
-                (false, None) => text.push_str("[killed by a signal]\n"),
-            }
-            if ran.exit_code == Some(0) { Answer::Said(text) } else { Answer::Failed(text) }
+    match sandbox.run(&command).await {
+        Ok(ran) => told(context, &ran),
+        Err(error @ (SandboxError::None(_) | SandboxError::Start(_))) => {
+            tracing::error!(?error, "a command could not be run");
+            complain(
+                "bash: the sandbox did not start, so nothing was run. Go on with the other tools.",
+            )
         }
     }
+}
+
+/// What Claude is told of a run. An exit code of 0 goes without saying; every other end is an error.
+fn told(context: &ToolContext, ran: &Ran) -> Answer {
+    let mut text = String::from_utf8_lossy(&ran.output).into_owned();
+    // A mount table names the directory on this machine; Claude knows it as /repo.
+    if let Some(root) = context.root.to_str().filter(|root| root.len() > 1) {
+        text = text.replace(root, REPO);
+    }
+    let note = match ran.exit_code {
+        Some(0) => return Ok(text),
+        Some(code) => format!("[exit code {code}]"),
+        None if ran.timed_out => format!(
+            "[killed after {} seconds, and all that it started; try something that ends sooner]",
+            context.timeout.as_secs_f64()
+        ),
+        None => "[killed by a signal]".to_owned(),
+    };
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(&note);
+    complain(text)
 }

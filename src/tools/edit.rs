@@ -1,258 +1,243 @@
-//! `str_replace_based_edit_tool`: view, create, replace, insert. A file keeps its line endings, its
-//! byte-order mark and its missing last newline, whatever an edit writes them with.
+//! `str_replace_based_edit_tool`: views, makes and edits text files. Whatever an edit does not
+//! touch keeps its bytes: line endings, a byte order mark, a missing last newline, the mode.
 
+mod lines;
+mod nearest;
+mod replace;
+
+use std::path::Path;
+
+use cody_events::raw::RawJson;
+use cody_events::tree::RepoPath;
 use serde::Deserialize;
 
-use super::{Answer, AskedTool, ToolContext, input, list_files, place};
+use super::place::{Found, Place, Root, read_whole, shown};
+use super::result::{Answer, Complaint, complain};
+use super::{list_files, read_input};
+use lines::{insert, numbered, numbered_range};
+use replace::{Replaced, replace};
+
+/// The largest file that is viewed or edited, in bytes.
+const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
+/// The largest file that is viewed without a range: the whole view is kept in the log.
+const MAX_WHOLE_VIEW_BYTES: usize = 1024 * 1024;
+/// The longest line of an output; longer ones are broken, so that a range can reach every part.
+const MAX_OUTPUT_LINE: usize = 10_000;
+/// The mode of a new file.
+const NEW_FILE: u32 = 0o644;
 
 #[derive(Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case")]
-enum Edit {
-    View {
-        path: String,
-        view_range: Option<(i64, i64)>,
-    },
-    Create {
-        path: String,
-        #[serde(default)]
-        file_text: String,
-    },
-    StrReplace {
-        path: String,
-        old_str: String,
-        #[serde(default)]
-        new_str: String,
-    },
-    Insert {
-        path: String,
-        insert_line: usize,
-        #[serde(alias = "new_str")]
-        insert_text: String,
-    },
+struct Input {
+    command: String,
+    path: String,
+    file_text: Option<String>,
+    old_str: Option<String>,
+    new_str: Option<String>,
+    insert_line: Option<u64>,
+    insert_text: Option<String>,
+    view_range: Option<Range>,
 }
 
-/// Runs one edit.
-pub(super) async fn run(context: &ToolContext, tool: &AskedTool) -> Answer {
-    let edit = match input::<Edit>(tool) {
-        Ok(edit) => edit,
-        Err(answer) => return answer,
+/// First line and last, from 1; -1 for the end.
+pub(super) type Range = [i64; 2];
+
+/// The output that a view asks for, if it asks for one, and which of its lines.
+pub(super) fn output_asked(input: &RawJson) -> Option<(Place, Option<Range>)> {
+    let input: Input = input.read().ok()?;
+    let place = Place::read(&input.path).ok()?;
+    let is_view = input.command == "view" && matches!(place, Place::Output { .. });
+    is_view.then_some((place, input.view_range))
+}
+
+/// The path of the output that a view asks for, as Claude knows it.
+pub(super) fn output_path(input: &RawJson) -> Option<String> {
+    match output_asked(input)? {
+        (Place::Output { turn, id }, _) => Some(format!("/outputs/{turn}/{id}")),
+        (Place::Repo(_), _) => None,
+    }
+}
+
+/// Shows lines of a whole output.
+pub(super) fn view_text(text: &str, range: Option<Range>) -> Answer {
+    let broken: String = text
+        .split_inclusive('\n')
+        .flat_map(|line| lines::broken(line, MAX_OUTPUT_LINE))
+        .collect::<Vec<_>>()
+        .join("");
+    view_content(broken.as_bytes(), range, "This output")
+}
+
+/// Does what is asked; gives the path too if it was written.
+pub(super) fn run(root: &Path, input: &RawJson) -> Result<(String, Option<RepoPath>), Complaint> {
+    let input: Input = read_input(input)?;
+    let path = Place::in_repo(&input.path)?;
+    let folder = Root::open(root)?;
+    if input.command == "view" {
+        return view(root, &folder, path.as_ref(), input.view_range).map(|text| (text, None));
+    }
+    let Some(path) = path else {
+        return complain(format!("{}: /repo is a directory; name a file in it.", input.command));
     };
-    let done = match edit {
-        Edit::View { path, view_range } => view(context, &path, view_range).await.map(Answer::Said),
-        Edit::Create { path, file_text } => create(context, &path, &file_text),
-        Edit::StrReplace { path, old_str, new_str } => replace(context, &path, &old_str, &new_str),
-        Edit::Insert { path, insert_line, insert_text } => {
-            insert(context, &path, insert_line, &insert_text)
+    let text = match input.command.as_str() {
+        "create" => create(&folder, &path, input.file_text)?,
+        "str_replace" => str_replace(&folder, &path, input.old_str, input.new_str)?,
+        "insert" => {
+            insert_lines(&folder, &path, input.insert_line, input.insert_text.or(input.new_str))?
+        }
+        other => {
+            return complain(format!(
+                "There is no command {other:?}. There are view, create, str_replace and insert."
+            ));
         }
     };
-    done.unwrap_or_else(Answer::Failed)
+    Ok((text, Some(path)))
 }
 
-async fn view(
-    context: &ToolContext,
-    text: &str,
-    range: Option<(i64, i64)>,
-) -> Result<String, String> {
-    if let Some(output) = text.strip_prefix("/outputs/") {
-        let missing = || format!("There is no output at {text}.");
-        let (turn, id) = output.split_once('/').ok_or_else(missing)?;
-        let turn = turn.parse().map_err(|_| missing())?;
-        let whole = context.outputs.output(turn, id).await.ok_or_else(missing)?;
-        return numbered(&whole, range);
-    }
-    let path = place::parse(text)?;
-    if place::is_dir(&context.root, path.as_ref()) {
-        return Ok(list_files::listing(&context.root, path.as_ref(), None, 2));
-    }
-    let path = place::parse_file(text)?;
-    numbered(&place::read_text(&context.root, &path)?, range)
-}
-
-/// Lines with their numbers, all or those from the first to the second of `range`.
-fn numbered(text: &str, range: Option<(i64, i64)>) -> Result<String, String> {
-    let lines: Vec<&str> = text.lines().collect();
-    let (first, last) = match range {
-        None => (1, lines.len()),
-        Some((first, last)) => {
-            let count = i64::try_from(lines.len()).unwrap_or(i64::MAX);
-            let last = if last == -1 { count } else { last.min(count) };
-            if first < 1 || first > count.max(1) || last < first.min(count) {
-                return Err(format!(
-                    "view_range must lie within 1 to {count}; use -1 for the end."
+fn view(root: &Path, folder: &Root, path: Option<&RepoPath>, range: Option<Range>) -> Answer {
+    let name = shown(path);
+    match folder.find(path)? {
+        Found::Nothing => complain(nothing_at(&name)),
+        Found::Directory if range.is_some() => {
+            complain(format!("{name} is a directory; view_range is for files."))
+        }
+        Found::Directory => list_files::two_levels(root, path),
+        Found::File { file, size, .. } => {
+            let content = read_whole(file, size, MAX_FILE_BYTES, &name)?;
+            if is_binary(&content) {
+                return complain(format!(
+                    "{name} is a binary file of {size} bytes and cannot be viewed."
                 ));
             }
-            (usize::try_from(first).unwrap_or(1), usize::try_from(last).unwrap_or(0))
+            if range.is_none() && content.len() > MAX_WHOLE_VIEW_BYTES {
+                let count = lines::count(&content);
+                return complain(format!("{name} has {count} lines; view it with a view_range."));
+            }
+            view_content(&content, range, &name)
         }
-    };
-    let mut shown = String::new();
-    for (index, line) in lines.iter().enumerate().take(last).skip(first - 1) {
-        shown.push_str(&format!("{:>6}\t{line}\n", index + 1));
     }
-    if shown.is_empty() {
-        shown.push_str("(the file is empty)\n");
-    }
-    Ok(shown)
 }
 
-fn create(context: &ToolContext, text: &str, content: &str) -> Result<Answer, String> {
-    let path = place::parse_file(text)?;
-    let existed = place::read(&context.root, &path).is_ok();
-    place::write(&context.root, &path, content.as_bytes())?;
-    let what = if existed { "Replaced" } else { "Created" };
-    let said = format!("{what} /repo/{path} ({} lines).", content.lines().count());
-    Ok(Answer::Wrote(said, path))
-}
-
-fn replace(context: &ToolContext, text: &str, old: &str, new: &str) -> Result<Answer, String> {
-    let path = place::parse_file(text)?;
-    let content = place::read_text(&context.root, &path)?;
-    if old.is_empty() {
-        return Err("old_str is empty; use `insert` or `create`.".to_owned());
+fn view_content(content: &[u8], range: Option<Range>, name: &str) -> Answer {
+    let content = lines::without_mark(content);
+    if content.is_empty() {
+        return Ok("(empty)".to_owned());
     }
-    let file = Lines::of(&content);
-    let (old, new) = (unix(old), unix(new));
-    let found: Vec<usize> = file.text.match_indices(&old).map(|(at, _)| at).collect();
-    let [at] = found.as_slice() else {
-        return Err(match found.as_slice() {
-            [] => format!("old_str is not in /repo/{path}.{}", nearest(&file.text, &old)),
-            many => format!(
-                "old_str is in /repo/{path} {} times, at lines {}; add lines around it until it is unique.",
-                many.len(),
-                many.iter()
-                    .take(10)
-                    .map(|at| line_of(&file.text, *at).to_string())
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ),
-        });
-    };
-    let edited = file.splice(*at, old.len(), &new);
-    place::write(&context.root, &path, edited.as_bytes())?;
-    Ok(Answer::Wrote(changed(&path, &unix(&edited), *at, new.len()), path))
-}
-
-fn insert(context: &ToolContext, text: &str, after: usize, new: &str) -> Result<Answer, String> {
-    let path = place::parse_file(text)?;
-    let content = place::read_text(&context.root, &path)?;
-    let file = Lines::of(&content);
-    let count = file.text.lines().count();
-    if after > count {
-        return Err(format!("insert_line is {after}, but /repo/{path} has {count} lines."));
-    }
-    let mut new = unix(new);
-    let at = nth_line_start(&file.text, after);
-    if !new.ends_with('\n') && at < file.text.len() {
-        new.push('\n');
-    }
-    if at == file.text.len() && !file.text.is_empty() && !file.text.ends_with('\n') {
-        new.insert(0, '\n');
-    }
-    let edited = file.splice(at, 0, &new);
-    place::write(&context.root, &path, edited.as_bytes())?;
-    Ok(Answer::Wrote(changed(&path, &unix(&edited), at, new.len()), path))
-}
-
-/// A text with its line ends made one, and where they were two characters.
-struct Lines {
-    text: String,
-    /// For each line end in `text`, whether the file has CR LF there.
-    is_crlf: Vec<bool>,
-}
-
-impl Lines {
-    fn of(content: &str) -> Self {
-        let mut is_crlf = Vec::new();
-        let mut text = String::with_capacity(content.len());
-        let mut rest = content;
-        while let Some(end) = rest.find('\n') {
-            let line = &rest[..end];
-            let crlf = line.ends_with('\r');
-            text.push_str(line.strip_suffix('\r').unwrap_or(line));
-            text.push('\n');
-            is_crlf.push(crlf);
-            rest = &rest[end + 1..];
-        }
-        text.push_str(rest);
-        Self { text, is_crlf }
-    }
-
-    /// The file with `length` bytes at `at` replaced. Old lines keep their own ends; new ones get
-    /// the end of the line they replace, or what most of the file has.
-    fn splice(&self, at: usize, length: usize, new: &str) -> String {
-        let first = self.text[..at].matches('\n').count();
-        let replaced = self.text[at..at + length].matches('\n').count();
-        let mostly = self.is_crlf.iter().filter(|crlf| **crlf).count() * 2 > self.is_crlf.len();
-        let mut ends: Vec<bool> = self.is_crlf[..first].to_vec();
-        for index in 0..new.matches('\n').count() {
-            let old = (index < replaced).then(|| self.is_crlf.get(first + index)).flatten();
-            ends.push(old.copied().unwrap_or(mostly));
-        }
-        ends.extend(&self.is_crlf[first + replaced..]);
-        let text = format!("{}{new}{}", &self.text[..at], &self.text[at + length..]);
-        let mut out = String::with_capacity(text.len() + ends.len());
-        let mut ends = ends.into_iter();
-        for part in text.split_inclusive('\n') {
-            match part.strip_suffix('\n') {
-                Some(line) => {
-                    out.push_str(line);
-                    out.push_str(if ends.next() == Some(true) { "\r\n" } else { "\n" });
+    match range {
+        None => Ok(numbered(content)),
+        Some([first, last]) => {
+            let count = lines::count(content);
+            let last =
+                if last == -1 { count } else { usize::try_from(last).unwrap_or(0).min(count) };
+            match usize::try_from(first) {
+                Ok(first) if first >= 1 && first <= last => {
+                    Ok(numbered_range(content, first, last))
                 }
-                None => out.push_str(part),
+                _ => complain(format!(
+                    "{name} has lines 1 to {count}. view_range is [first, last], counted from 1, with -1 \
+                     for the end."
+                )),
             }
         }
-        out
     }
 }
 
-/// `text` with LF line ends.
-fn unix(text: &str) -> String {
-    text.replace("\r\n", "\n")
-}
-
-fn line_of(text: &str, at: usize) -> usize {
-    text[..at].matches('\n').count() + 1
-}
-
-/// Where the line after the first `count` lines starts.
-fn nth_line_start(text: &str, count: usize) -> usize {
-    if count == 0 {
-        // A byte-order mark stays in front.
-        return if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    }
-    text.match_indices('\n').nth(count - 1).map_or(text.len(), |(at, _)| at + 1)
-}
-
-/// The lines around an edit.
-fn changed(path: &cody_events::tree::RepoPath, text: &str, at: usize, length: usize) -> String {
-    const AROUND: usize = 3;
-    const MOST: usize = 60;
-    let first = line_of(text, at.min(text.len()));
-    let last = first + text[at..(at + length).min(text.len())].matches('\n').count();
-    let from = first.saturating_sub(AROUND).max(1);
-    let mut shown = format!("Edited /repo/{path}:\n");
-    for (index, line) in
-        text.lines().enumerate().skip(from - 1).take((last + AROUND + 1 - from).min(MOST))
-    {
-        shown.push_str(&format!("{:>6}\t{line}\n", index + 1));
-    }
-    shown
-}
-
-/// Where the file has something like the first line of what was looked for.
-fn nearest(text: &str, old: &str) -> String {
-    let Some(wanted) = old.lines().map(str::trim).find(|line| !line.is_empty()) else {
-        return String::new();
+fn create(folder: &Root, path: &RepoPath, text: Option<String>) -> Answer {
+    let name = shown(Some(path));
+    let Some(text) = text else {
+        return complain("create: give the content as `file_text`.");
     };
-    let squeezed = |line: &str| line.split_whitespace().collect::<String>();
-    let key = squeezed(wanted);
-    let hit = text.lines().enumerate().find(|(_, line)| {
-        let line = squeezed(line);
-        !line.is_empty() && (line == key || (key.len() > 8 && line.contains(&key)))
-    });
-    match hit {
-        Some((index, line)) => {
-            format!(" Line {} is similar, mind the white space:\n{line}", index + 1)
-        }
-        None => " View the file first; it may have changed.".to_owned(),
+    let (mode, was_there) = match folder.find(Some(path))? {
+        Found::Directory => return complain(format!("{name} is a directory.")),
+        Found::File { mode, .. } => (mode, true),
+        Found::Nothing => (NEW_FILE, false),
+    };
+    folder.write(path, text.as_bytes(), mode)?;
+    Ok(if was_there { format!("{name} was overwritten.") } else { format!("{name} was created.") })
+}
+
+fn str_replace(folder: &Root, path: &RepoPath, old: Option<String>, new: Option<String>) -> Answer {
+    let name = shown(Some(path));
+    let (content, mode) = editable(folder, path)?;
+    let Some(old) = old.filter(|old| !old.is_empty()) else {
+        return complain(
+            "str_replace: `old_str` is empty. Use insert to add text, create for a new file.",
+        );
+    };
+    let new = new.unwrap_or_default();
+    if old == new {
+        return complain(
+            "str_replace: `old_str` and `new_str` are the same; nothing would change.",
+        );
     }
+    match replace(&content, &old, &new) {
+        Replaced::Once { content, first_line, last_line } => {
+            folder.write(path, &content, mode)?;
+            Ok(edited(&name, &content, first_line, last_line))
+        }
+        Replaced::Nowhere => complain(nearest::not_found(&name, &content, &old)),
+        Replaced::Ambiguous { lines } => {
+            let count = lines.len();
+            let lines: Vec<String> = lines.iter().take(20).map(usize::to_string).collect();
+            complain(format!(
+                "str_replace: `old_str` stands {count} times in {name}, from lines {}{}. Nothing was \
+                 changed. Add lines around it until it is unique.",
+                lines.join(", "),
+                if count > lines.len() { ", …" } else { "" },
+            ))
+        }
+    }
+}
+
+fn insert_lines(folder: &Root, path: &RepoPath, line: Option<u64>, text: Option<String>) -> Answer {
+    let name = shown(Some(path));
+    let (Some(line), Some(text)) = (line, text) else {
+        return complain("insert: give `insert_line` (0 for the beginning) and `insert_text`.");
+    };
+    let (content, mode) = editable(folder, path)?;
+    let count = lines::count(lines::without_mark(&content));
+    let after = usize::try_from(line).unwrap_or(usize::MAX);
+    if after > count {
+        return complain(format!(
+            "insert: {name} has {count} lines, so `insert_line` is 0 to {count}: the text goes after that \
+             line."
+        ));
+    }
+    let (content, inserted) = insert(&content, after, &text);
+    folder.write(path, &content, mode)?;
+    Ok(edited(&name, &content, after + 1, after + inserted))
+}
+
+/// The content and mode of a text file.
+fn editable(folder: &Root, path: &RepoPath) -> Result<(Vec<u8>, u32), Complaint> {
+    let name = shown(Some(path));
+    match folder.find(Some(path))? {
+        Found::Nothing => complain(nothing_at(&name)),
+        Found::Directory => complain(format!("{name} is a directory; only files can be edited.")),
+        Found::File { file, mode, size } => {
+            let content = read_whole(file, size, MAX_FILE_BYTES, &name)?;
+            if is_binary(&content) {
+                return complain(format!("{name} is a binary file and cannot be edited as text."));
+            }
+            Ok((content, mode))
+        }
+    }
+}
+
+/// What is said after an edit: the lines that changed, with a few around them.
+fn edited(name: &str, content: &[u8], first: usize, last: usize) -> String {
+    let content = lines::without_mark(content);
+    let count = lines::count(content);
+    let (from, to) = (first.saturating_sub(4).max(1), (last + 4).min(count));
+    match from <= to {
+        true => format!("{name} was edited. It now reads:\n{}", numbered_range(content, from, to)),
+        false => format!("{name} was edited. It is empty now."),
+    }
+}
+
+fn nothing_at(name: &str) -> String {
+    format!("{name} is not there. list_files shows what is.")
+}
+
+fn is_binary(content: &[u8]) -> bool {
+    content.contains(&0)
 }

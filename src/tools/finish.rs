@@ -1,14 +1,17 @@
-//! `finish`: the claim that the work is done. It gets no result here; the event that judges it
-//! answers.
+//! `finish`: Claude says that it is done, and how it ended. Whether that is true is judged
+//! elsewhere, later, and that judgement is the tool's result.
 
+use cody_events::raw::RawJson;
 use cody_events::thread::{Finish, FinishOutcome};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::{Answer, AskedTool, input};
+use super::result::{Complaint, complain};
 
+/// The longest title, in bytes; a pull request's has room for it and a suffix.
 const MAX_TITLE_BYTES: usize = 200;
+/// The longest summary, and the longest piece of evidence, in bytes.
 const MAX_TEXT_BYTES: usize = 20_000;
+/// The most pieces of evidence.
 const MAX_EVIDENCE: usize = 50;
 
 #[derive(Deserialize)]
@@ -20,77 +23,75 @@ struct Input {
     evidence: Vec<String>,
 }
 
-/// The tool's definition.
-pub(super) fn schema() -> Value {
-    json!({
-        "name": "finish",
-        "description": "Ends the work on this repository. `changed`: the request is fulfilled by \
-            your edits. `already-compliant`: nothing had to change. `not-applicable`: the request \
-            does not concern this repository. `cannot`: you cannot do it. Evidence names what you \
-            ran or which files you looked at. The result tells what checks or the review found, if \
-            they found something.",
-        "strict": true,
-        "input_schema": {
-            "type": "object",
-            "properties": {
-                "outcome": {
-                    "type": "string",
-                    "enum": ["changed", "already-compliant", "not-applicable", "cannot"],
-                },
-                "title": {
-                    "type": "string",
-                    "description": "One line in the imperative, as for a commit.",
-                },
-                "summary": {
-                    "type": "string",
-                    "description": "What changed and why, for a reviewer.",
-                },
-                "evidence": {
-                    "type": "array",
-                    "items": {"type": "string"},
-                    "description": "Facts that bear the outcome out, one each.",
-                },
-            },
-            "required": ["outcome", "title", "summary", "evidence"],
-            "additionalProperties": false,
-        },
-    })
+/// Takes a call as a claim, or says what is missing from it.
+pub(super) fn read(id: &str, input: &RawJson) -> Result<Finish, Complaint> {
+    let Input { outcome, title, summary, evidence } = super::read_input(input)?;
+    let evidence: Vec<String> =
+        evidence.into_iter().filter(|item| !item.trim().is_empty()).collect();
+    match outcome {
+        FinishOutcome::Changed if title.trim().is_empty() => {
+            return complain("finish: `changed` needs a `title`, one line for the pull request.");
+        }
+        FinishOutcome::AlreadyCompliant | FinishOutcome::NotApplicable if evidence.is_empty() => {
+            return complain(
+                "finish: this outcome needs `evidence`: name the files and lines, or the commands and \
+                 their results, that show it.",
+            );
+        }
+        FinishOutcome::Cannot if summary.trim().is_empty() => {
+            return complain("finish: `cannot` needs a `summary` that says why it cannot be done.");
+        }
+        FinishOutcome::Changed
+        | FinishOutcome::AlreadyCompliant
+        | FinishOutcome::NotApplicable
+        | FinishOutcome::Cannot => {}
+    }
+    let title = title.trim();
+    if title.contains(['\n', '\r']) || title.len() > MAX_TITLE_BYTES {
+        return complain(format!(
+            "finish: `title` must be one line of at most {MAX_TITLE_BYTES} bytes; the rest belongs into \
+             `summary`."
+        ));
+    }
+    if evidence.len() > MAX_EVIDENCE
+        || evidence.iter().chain([&summary]).any(|text| text.len() > MAX_TEXT_BYTES)
+    {
+        return complain(format!(
+            "finish: `summary` and each piece of `evidence` may have {MAX_TEXT_BYTES} bytes, and \
+             `evidence` {MAX_EVIDENCE} pieces. Say the same in fewer words."
+        ));
+    }
+    Ok(Finish { id: id.to_owned(), outcome, title: title.to_owned(), summary, evidence })
 }
 
-/// Takes the claim if it is whole.
-pub(super) fn run(tool: &AskedTool) -> Answer {
-    let claim = match input::<Input>(tool) {
-        Ok(claim) => claim,
-        Err(answer) => return answer,
-    };
-    let fail = |words: &str| Answer::Failed(format!("{words} Call `finish` again."));
-    if claim.title.trim().is_empty() || claim.title.len() > MAX_TITLE_BYTES {
-        return fail("The title must be one line of 1 to 200 bytes.");
-    }
-    if claim.summary.len() > MAX_TEXT_BYTES || claim.evidence.len() > MAX_EVIDENCE {
-        return fail("The summary or the list of evidence is too long.");
-    }
-    let evidence: Vec<String> = claim
-        .evidence
-        .into_iter()
-        .map(|line| line.trim().to_owned())
-        .filter(|line| !line.is_empty() && line.len() <= MAX_TEXT_BYTES)
-        .collect();
-    if evidence.is_empty() {
-        return fail(match claim.outcome {
-            FinishOutcome::Changed => "Give evidence: what you ran or looked at.",
-            FinishOutcome::AlreadyCompliant => {
-                "`already-compliant` needs evidence: the files that show it."
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_complete_or_told_what_is_missing() {
+        for (outcome, title, summary, evidence, complaint) in [
+            ("changed", "Do it", "", "[]", None),
+            ("changed", " ", "s", "[]", Some("needs a `title`")),
+            ("changed", "a\nb", "s", "[]", Some("one line")),
+            ("already-compliant", "", "s", r#"["a.rs:3"]"#, None),
+            ("already-compliant", "", "s", r#"[" "]"#, Some("needs `evidence`")),
+            ("not-applicable", "", "s", "[]", Some("needs `evidence`")),
+            ("cannot", "", "why", "[]", None),
+            ("cannot", "", "", "[]", Some("needs a `summary`")),
+            ("done", "t", "s", "[]", Some("unknown variant `done`")),
+        ] {
+            let input = format!(
+                r#"{{"outcome":"{outcome}","title":{title:?},"summary":"{summary}","evidence":{evidence}}}"#
+            );
+            let read = read("toolu_1", &RawJson::parse(input).unwrap());
+            match (read, complaint) {
+                (Ok(finish), None) => {
+                    assert_eq!((finish.id.as_str(), finish.title.as_str()), ("toolu_1", title))
+                }
+                (Err(Complaint(text)), Some(part)) => assert!(text.contains(part), "{text}"),
+                (read, _) => panic!("{outcome}: {read:?}"),
             }
-            FinishOutcome::NotApplicable => "`not-applicable` needs evidence: why it is not.",
-            FinishOutcome::Cannot => "`cannot` needs evidence: what stops you.",
-        });
+        }
     }
-    Answer::Finished(Finish {
-        id: tool.id.clone(),
-        outcome: claim.outcome,
-        title: claim.title.trim().to_owned(),
-        summary: claim.summary,
-        evidence,
-    })
 }

@@ -1,146 +1,234 @@
-//! `list_files`: what is in a directory, in byte order, without times. Hidden files are shown,
-//! folders of build tools are not entered.
+//! `list_files`: what is below a directory, in byte order. A listing says what is there, not when
+//! it came; ignore rules hide nothing, only folders of build tools stay closed.
 
-use std::os::unix::ffi::OsStrExt as _;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use cody_events::raw::RawJson;
 use cody_events::tree::RepoPath;
-use ignore::WalkBuilder;
-use ignore::overrides::{Override, OverrideBuilder};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::{Answer, AskedTool, ToolContext, input, place};
+use super::place::{Found, Place, Root, on_this_machine, shown, shown_bytes};
+use super::read_input;
+use super::result::{Answer, Complaint, complain};
 
-/// More entries than this say less than a narrower question.
-const MAX_ENTRIES: usize = 2_000;
-const DEFAULT_DEPTH: usize = 3;
-/// Folders that are named but not entered.
-const CLOSED: [&str; 8] =
-    [".git", ".venv", "__pycache__", "dist", "node_modules", "target", "venv", ".tox"];
+/// How deep a listing goes at most.
+const MAX_DEPTH: u32 = 50;
+/// How deep it goes if nothing is said.
+const DEFAULT_DEPTH: u32 = 3;
+/// How many entries a listing has at most.
+const MAX_ENTRIES: usize = 5_000;
+/// How many entries are looked at for them.
+const MAX_VISITED: usize = 200_000;
+/// Folders that build tools and package managers fill; by name, in byte order.
+const BUILD_FOLDERS: [&str; 24] = [
+    ".bundle",
+    ".cache",
+    ".eggs",
+    ".gradle",
+    ".mypy_cache",
+    ".next",
+    ".nox",
+    ".nuxt",
+    ".parcel-cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".svelte-kit",
+    ".terraform",
+    ".tox",
+    ".turbo",
+    ".venv",
+    "__pycache__",
+    "bower_components",
+    "build",
+    "dist",
+    "node_modules",
+    "out",
+    "target",
+    "venv",
+];
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Input {
     path: Option<String>,
     glob: Option<String>,
-    depth: Option<usize>,
+    depth: Option<i64>,
 }
 
-/// The tool's definition.
-pub(super) fn schema() -> Value {
-    json!({
-        "name": "list_files",
-        "description": "Lists files and directories below a path, in order of their names. \
-            Directories end in a slash. With `glob`, only files that match it, at any depth.",
-        "strict": true,
-        "input_schema": {
-            "type": "object",
-            "properties": {
-                "path": {"type": ["string", "null"], "description": "Where to look; /repo if null."},
-                "glob": {
-                    "type": ["string", "null"],
-                    "description": "For instance **/*.rs; all files if null.",
-                },
-                "depth": {
-                    "type": ["integer", "null"],
-                    "description": "How many levels; 3 if null, any with a glob.",
-                },
-            },
-            "required": ["path", "glob", "depth"],
-            "additionalProperties": false,
-        },
-    })
-}
-
-/// Lists.
-pub(super) fn run(context: &ToolContext, tool: &AskedTool) -> Answer {
-    let asked = match input::<Input>(tool) {
-        Ok(asked) => asked,
-        Err(answer) => return answer,
+pub(super) fn run(root: &Path, input: &RawJson) -> Answer {
+    let Input { path, glob, depth } = read_input(input)?;
+    let path = Place::in_repo(path.as_deref().unwrap_or_default())?;
+    let depth = match depth.map(u32::try_from) {
+        None if glob.is_none() => DEFAULT_DEPTH,
+        None => MAX_DEPTH,
+        Some(Ok(depth)) if depth >= 1 => depth.min(MAX_DEPTH),
+        Some(_) => {
+            return complain("list_files: `depth` is 1 for the directory's own entries, or more.");
+        }
     };
-    let path = match place::parse(asked.path.as_deref().unwrap_or("/repo")) {
-        Ok(path) => path,
-        Err(error) => return Answer::Failed(error),
-    };
-    if !place::is_dir(&context.root, path.as_ref()) {
-        let shown = path.map_or_else(String::new, |path| format!("/{path}"));
-        return Answer::Failed(format!("/repo{shown} is no directory."));
+    match Root::open(root)?.find(path.as_ref())? {
+        Found::Directory => listing(root, path.as_ref(), glob.as_deref(), depth),
+        Found::File { .. } => complain(format!(
+            "list_files: {} is a file. View it with str_replace_based_edit_tool.",
+            shown(path.as_ref())
+        )),
+        Found::Nothing => complain(format!("list_files: {} is not there.", shown(path.as_ref()))),
     }
-    let glob = match asked.glob.as_deref().map(|glob| overrides(&context.root, glob)).transpose() {
-        Ok(glob) => glob,
-        Err(error) => return Answer::Failed(format!("The glob does not parse: {error}.")),
+}
+
+/// The listing that a view of a directory gives.
+pub(super) fn two_levels(root: &Path, path: Option<&RepoPath>) -> Answer {
+    listing(root, path, None, 2)
+}
+
+fn listing(root: &Path, path: Option<&RepoPath>, glob: Option<&str>, depth: u32) -> Answer {
+    let top = path.map_or(&b""[..], RepoPath::as_bytes);
+    let mut listing = Listing {
+        root,
+        top,
+        glob: glob_of(glob.unwrap_or_default())?,
+        depth,
+        lines: Vec::new(),
+        visited: 0,
     };
-    let depth = asked.depth.unwrap_or(if glob.is_some() { usize::MAX } else { DEFAULT_DEPTH });
-    Answer::Said(listing(&context.root, path.as_ref(), glob, depth))
-}
-
-/// A matcher for `glob` below `root`.
-pub(super) fn overrides(root: &Path, glob: &str) -> Result<Override, ignore::Error> {
-    OverrideBuilder::new(root).add(glob)?.build()
-}
-
-/// A walk that knows no world outside of `root`.
-pub(super) fn closed_walk(root: &Path, path: Option<&RepoPath>) -> WalkBuilder {
-    let mut walk = WalkBuilder::new(place::on_disk(root, path));
-    walk.standard_filters(false)
-        .follow_links(false)
-        .sort_by_file_name(std::ffi::OsStr::cmp)
-        .filter_entry(|entry| {
-            entry.depth() <= 1
-                || !CLOSED.iter().any(|name| {
-                    entry.path().parent().is_some_and(|parent| {
-                        parent.file_name().is_some_and(|parent| parent == *name)
-                    })
-                })
+    let is_whole = listing.list(&on_this_machine(root, path), top, 1);
+    let mut lines = listing.lines;
+    if lines.is_empty() {
+        lines.push(match listing.glob {
+            Some(_) => format!("No file below {} matches.", shown(path)),
+            None => format!("{} is empty.", shown(path)),
         });
-    walk
+    }
+    if !is_whole {
+        lines.push("[There is more: ask for a directory below, a glob, or less depth.]".to_owned());
+    }
+    Ok(lines.join("\n"))
 }
 
-/// The entries below `path`, a line each.
-pub(super) fn listing(
-    root: &Path,
-    path: Option<&RepoPath>,
-    glob: Option<Override>,
-    depth: usize,
-) -> String {
-    let mut walk = closed_walk(root, path);
-    walk.max_depth(Some(depth.max(1)));
-    let only_files = glob.is_some();
-    let mut lines = String::new();
-    let mut count = 0usize;
-    for entry in walk.build().flatten() {
-        let Ok(below) = entry.path().strip_prefix(root) else { continue };
-        if entry.depth() == 0 || below.as_os_str().as_bytes() == b".git" {
-            continue;
+struct Listing<'a> {
+    root: &'a Path,
+    /// The directory asked for, which globs are relative to.
+    top: &'a [u8],
+    glob: Option<Gitignore>,
+    depth: u32,
+    lines: Vec<String>,
+    visited: usize,
+}
+
+impl Listing<'_> {
+    /// Lists a directory and what is below it; false if there is more than a listing holds.
+    fn list(&mut self, directory: &Path, path: &[u8], level: u32) -> bool {
+        // A directory that cannot be read is shown by its name, like an empty one.
+        let Ok(entries) = fs::read_dir(directory) else { return true };
+        let mut entries: Vec<(Vec<u8>, fs::FileType)> = entries
+            .flatten()
+            .filter_map(|entry| {
+                Some((entry.file_name().as_bytes().to_vec(), entry.file_type().ok()?))
+            })
+            .filter(|(name, _)| !is_dot_git(name))
+            .collect();
+        // Byte order of whole paths: a directory sorts as if its name ended with a slash.
+        entries.sort_by_cached_key(|(name, kind)| {
+            let slash: &[u8] = if kind.is_dir() { b"/" } else { b"" };
+            [name.as_slice(), slash].concat()
+        });
+        for (name, kind) in entries {
+            self.visited += 1;
+            if self.lines.len() >= MAX_ENTRIES || self.visited >= MAX_VISITED {
+                return false;
+            }
+            let whole = join(path, &name);
+            if !kind.is_dir() {
+                self.add_file(&whole, kind);
+                continue;
+            }
+            let is_closed = is_build_folder(&name);
+            if self.glob.is_none() {
+                let note = if is_closed { "  (not entered; list it by its own path)" } else { "" };
+                self.lines.push(format!("{}/{note}", shown_bytes(&whole)));
+            }
+            if !is_closed
+                && level < self.depth
+                && !self.list(&directory.join(OsStr::from_bytes(&name)), &whole, level + 1)
+            {
+                return false;
+            }
         }
-        let kind = entry.file_type();
-        let is_dir = kind.is_some_and(|kind| kind.is_dir());
-        let is_wanted = match &glob {
-            Some(glob) => !is_dir && glob.matched(entry.path(), false).is_whitelist(),
-            None => true,
-        };
-        if (only_files && is_dir) || !is_wanted {
-            continue;
-        }
-        count += 1;
-        if count <= MAX_ENTRIES {
-            lines.push_str(&below.to_string_lossy());
-            lines.push_str(match kind {
-                Some(kind) if kind.is_dir() => "/\n",
-                Some(kind) if kind.is_symlink() => " (link)\n",
-                _ => "\n",
-            });
-        }
+        true
     }
-    if count > MAX_ENTRIES {
-        lines.push_str(&format!(
-            "[… {} more; ask for a deeper path or a glob …]\n",
-            count - MAX_ENTRIES
+
+    fn add_file(&mut self, path: &[u8], kind: fs::FileType) {
+        let below = path.get(self.top.len()..).unwrap_or_default();
+        let below = Path::new(OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below)));
+        if self.glob.as_ref().is_some_and(|glob| !is_match(glob, below)) {
+            return;
+        }
+        let target = match kind.is_symlink() {
+            true => fs::read_link(self.root.join(OsStr::from_bytes(path))).map_or(
+                String::new(),
+                |target| {
+                    format!(
+                        " -> {}",
+                        String::from_utf8_lossy(target.as_os_str().as_bytes()).escape_debug()
+                    )
+                },
+            ),
+            false => String::new(),
+        };
+        self.lines.push(format!("{}{target}", shown_bytes(path)));
+    }
+}
+
+/// What a glob matches; nothing for an empty one, which matches everything.
+pub(super) fn glob_of(glob: &str) -> Result<Option<Gitignore>, Complaint> {
+    if glob.trim().is_empty() {
+        return Ok(None);
+    }
+    if glob.starts_with(['!', '#']) || glob.contains('\n') {
+        return complain(format!(
+            "The glob {glob:?} is no pattern of one line, such as `src/**/*.rs`."
         ));
     }
-    if lines.is_empty() {
-        lines.push_str(if only_files { "No file matches.\n" } else { "(empty)\n" });
+    let mut builder = GitignoreBuilder::new("");
+    let built = builder.add_line(None, glob).and_then(|builder| builder.build());
+    match built {
+        Ok(glob) => Ok(Some(glob)),
+        Err(error) => complain(format!("The glob {glob:?} cannot be read: {error}.")),
     }
-    lines
+}
+
+/// Whether a file below the directory of a glob matches it, or is in a directory that does.
+pub(super) fn is_match(glob: &Gitignore, below: &Path) -> bool {
+    glob.matched_path_or_any_parents(below, false).is_ignore()
+}
+
+/// Whether a folder of this name is filled by a build tool.
+pub(super) fn is_build_folder(name: &[u8]) -> bool {
+    std::str::from_utf8(name).is_ok_and(|name| BUILD_FOLDERS.binary_search(&name).is_ok())
+}
+
+/// Whether some system reads the name as `.git`.
+pub(super) fn is_dot_git(name: &[u8]) -> bool {
+    RepoPath::new(name) == Err(cody_events::tree::BadPath::DotGit)
+}
+
+fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    match path {
+        b"" => name.to_vec(),
+        path => [path, b"/", name].concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_build_folders_can_be_searched() {
+        assert!(BUILD_FOLDERS.is_sorted());
+        assert!(is_build_folder(b"node_modules") && !is_build_folder(b"src"));
+    }
 }

@@ -1,15 +1,20 @@
-//! The tools that Claude may use. One file a tool, one arm here. All of them see one virtual root,
-//! `/repo`, and a closed world: nothing outside of it, nothing through a link, nothing in `.git`.
+//! The tools that Claude works with: how they are described, and what they do in the work directory
+//! of an attempt. A turn's tools run in order; what they make of the tree is found by others.
+//!
+//! Claude sees one root, `/repo`. No tool leaves it, follows a link, or touches `.git`; only `bash`
+//! runs anything, and only in a sandbox.
 
 mod bash;
-mod capped;
 mod edit;
 mod finish;
 mod list_files;
 mod place;
+mod result;
+mod schemas;
 mod search_files;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,184 +23,217 @@ use async_trait::async_trait;
 use cody_events::raw::RawJson;
 use cody_events::thread::{Finish, FullOutput, RanTool, ToolName};
 use cody_events::tree::RepoPath;
-use serde_json::json;
+use serde::Deserialize;
 
 use crate::sandbox::{Sandbox, ShellSession};
+use place::Place;
+use result::{Answer, Complaint, complain};
 
-/// Where tools work, and what they may use.
-pub struct ToolContext {
-    /// The work directory, which is `/repo` for Claude.
-    pub root: PathBuf,
-    /// Nothing means that no command may run.
-    pub sandbox: Option<Arc<Sandbox>>,
-    /// The throw-away `.git` for commands.
-    pub git_dir: Option<PathBuf>,
-    /// More that commands may read: where it is, and where it is inside.
-    pub read_only: Vec<(PathBuf, PathBuf)>,
-    /// What carries over between commands.
-    pub session: Option<ShellSession>,
-    /// How long one command may take.
-    pub timeout: Duration,
-    /// Bytes of one command's output that are kept.
-    pub output_cap: u64,
-    /// Whole outputs of earlier turns.
-    pub outputs: Arc<dyn Outputs>,
-    /// What the next result says first, once.
-    pub first_note: Option<String>,
-    /// The number of the turn whose tools run.
-    pub turn: u32,
-}
-
-impl std::fmt::Debug for ToolContext {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ToolContext").field("root", &self.root).finish_non_exhaustive()
-    }
-}
-
-/// Gives whole outputs of earlier tool calls.
-#[async_trait]
-pub trait Outputs: Send + Sync {
-    /// The output of call `tool_id` of `turn`, if it was cut.
-    async fn output(&self, turn: u32, tool_id: &str) -> Option<String>;
-}
+pub use schemas::schemas;
 
 /// A tool that Claude asks for.
 #[derive(Debug, Clone)]
 pub struct AskedTool {
+    /// Claude's id of the call.
     pub id: String,
     pub name: String,
     pub input: RawJson,
 }
 
-/// What the tools of one turn gave.
-#[derive(Debug)]
+/// Whole outputs of earlier turns, which Claude sees as `/outputs/<turn>/<tool id>`.
+#[async_trait]
+pub trait Outputs: Send + Sync {
+    /// Nothing if that result was never cut, or there is no such call.
+    async fn output(&self, turn: u32, tool_id: &str) -> Option<String>;
+}
+
+/// Where and how tools run.
+pub struct ToolContext {
+    /// The work directory, which Claude sees as `/repo`.
+    pub root: PathBuf,
+    /// Without one that works, `bash` only says so.
+    pub sandbox: Option<Arc<Sandbox>>,
+    /// A throw-away `.git` for commands that ask git.
+    pub git_dir: Option<PathBuf>,
+    /// More directories for commands: where they are, and where they are inside.
+    pub read_only: Vec<(PathBuf, PathBuf)>,
+    /// What `bash` remembers between calls.
+    pub session: Option<ShellSession>,
+    /// For one call of `bash`.
+    pub timeout: Duration,
+    /// Bytes kept of the output of one call of `bash`.
+    pub output_cap: u64,
+    pub outputs: Arc<dyn Outputs>,
+    /// Put before the next result, once.
+    pub first_note: Option<String>,
+    /// The number of the turn, which whole outputs are found by.
+    pub turn: u32,
+}
+
+impl fmt::Debug for ToolContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToolContext")
+            .field("root", &self.root)
+            .field("turn", &self.turn)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the tools of a turn gave.
+#[derive(Debug, Default)]
 pub struct TurnRan {
+    /// Each tool, in the order asked.
     pub ran: Vec<RanTool>,
-    /// The `tool_result` blocks in order; a valid `finish` has none.
+    /// The `tool_result` blocks, in order, all but that of a valid `finish`.
     pub results: Vec<RawJson>,
     pub finish: Option<Finish>,
-    /// What was cut, whole.
+    /// The whole text of results that were cut.
     pub outputs: Vec<FullOutput>,
-    /// Paths that the edit tool wrote.
+    /// What the edit tool wrote, whether or not it differs now.
     pub wrote: BTreeSet<RepoPath>,
 }
 
-/// What one tool says.
-enum Answer {
-    Said(String),
-    /// An edit, and where it was made.
-    Wrote(String, RepoPath),
-    Failed(String),
-    Finished(Finish),
-}
-
-/// The definitions of the tools, as a request carries them.
-pub fn schemas(bash: bool) -> Result<Vec<RawJson>, serde_json::Error> {
-    let mut schemas = vec![RawJson::render(&json!({
-        "type": "text_editor_20250728",
-        "name": "str_replace_based_edit_tool",
-        "max_characters": capped::MAX_CHARACTERS,
-    }))?];
-    if bash {
-        schemas.push(RawJson::render(&json!({"type": "bash_20250124", "name": "bash"}))?);
-    }
-    for schema in [list_files::schema(), search_files::schema(), finish::schema()] {
-        schemas.push(RawJson::render(&schema)?);
-    }
-    Ok(schemas)
-}
-
-/// Runs the tools of one turn, in order.
+/// Runs the tools of one turn, in order. A tool that fails says so in its result, and the next runs.
 pub async fn run_turn(context: &mut ToolContext, asked: &[AskedTool]) -> TurnRan {
-    let mut turn = TurnRan {
-        ran: Vec::with_capacity(asked.len()),
-        results: Vec::with_capacity(asked.len()),
-        finish: None,
-        outputs: Vec::new(),
-        wrote: BTreeSet::new(),
-    };
+    let mut turn = TurnRan::default();
     for tool in asked {
         let started = Instant::now();
         let name = name_of(&tool.name);
         let answer = match name {
-            ToolName::Finish if turn.finish.is_some() => {
-                Answer::Failed("`finish` was called in this turn already.".to_owned())
-            }
-            name => run(context, name, tool).await,
+            ToolName::Finish => match take_finish(tool, &turn) {
+                Ok(finish) => {
+                    turn.finish = Some(finish);
+                    None
+                }
+                Err(complaint) => Some(Err(complaint)),
+            },
+            other => Some(answer(context, other, tool, &mut turn).await),
         };
-        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (text, is_error) = match answer {
-            Answer::Said(text) => (text, false),
-            Answer::Wrote(text, path) => {
-                turn.wrote.insert(path);
-                (text, false)
-            }
-            Answer::Failed(text) => (text, true),
-            Answer::Finished(finish) => {
-                turn.finish = Some(finish);
-                turn.ran.push(RanTool { id: tool.id.clone(), name, is_error: false, ms });
-                continue;
-            }
-        };
-        turn.ran.push(RanTool { id: tool.id.clone(), name, is_error, ms });
-        turn.answer(context, tool, text, is_error);
+        turn.ran.push(RanTool {
+            id: tool.id.clone(),
+            name,
+            is_error: matches!(answer, Some(Err(_))),
+            ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+        if let Some(answer) = answer {
+            turn.add_result(context, tool, answer);
+        }
     }
     turn
 }
 
-impl TurnRan {
-    fn answer(
-        &mut self,
-        context: &mut ToolContext,
-        tool: &AskedTool,
-        text: String,
-        is_error: bool,
-    ) {
-        let place = format!("/outputs/{}/{}", context.turn, tool.id);
-        let (mut shown, cut) = capped::capped(&text, &place);
-        if cut {
-            self.outputs.push(FullOutput { id: tool.id.clone(), output: text });
-        }
-        if let Some(note) = context.first_note.take() {
-            shown = format!("{note}\n{shown}");
-        }
-        let block = json!({
-            "type": "tool_result",
-            "tool_use_id": tool.id,
-            "content": shown,
-            "is_error": is_error,
-        });
-        // A map of strings always renders.
-        if let Ok(block) = RawJson::render(&block) {
-            self.results.push(block);
-        }
+/// The tool that a name means.
+fn name_of(name: &str) -> ToolName {
+    match name {
+        "str_replace_based_edit_tool" => ToolName::Edit,
+        "bash" => ToolName::Bash,
+        "list_files" => ToolName::ListFiles,
+        "search_files" => ToolName::SearchFiles,
+        "finish" => ToolName::Finish,
+        _ => ToolName::Unknown,
     }
 }
 
-async fn run(context: &ToolContext, name: ToolName, tool: &AskedTool) -> Answer {
+fn take_finish(tool: &AskedTool, turn: &TurnRan) -> Result<Finish, Complaint> {
+    if turn.finish.is_some() {
+        return complain("finish: this turn has one already, and that one counts.");
+    }
+    finish::read(&tool.id, &tool.input)
+}
+
+async fn answer(
+    context: &ToolContext,
+    name: ToolName,
+    tool: &AskedTool,
+    turn: &mut TurnRan,
+) -> Answer {
+    let root = context.root.clone();
+    let input = tool.input.clone();
     match name {
-        ToolName::Edit => edit::run(context, tool).await,
-        ToolName::Bash => bash::run(context, tool).await,
-        ToolName::ListFiles => list_files::run(context, tool),
-        ToolName::SearchFiles => search_files::run(context, tool),
-        ToolName::Finish => finish::run(tool),
-        ToolName::Unknown => Answer::Failed(format!(
-            "There is no tool `{}`. The tools are str_replace_based_edit_tool, {}list_files, \
-             search_files and finish.",
-            tool.name,
-            if context.sandbox.is_some() { "bash, " } else { "" }
+        ToolName::Edit => match edit::output_asked(&input) {
+            Some((asked, range)) => {
+                edit::view_text(&whole_output(context, &asked, turn).await?, range)
+            }
+            None => {
+                let (text, wrote) = blocking(move || edit::run(&root, &input)).await?;
+                turn.wrote.extend(wrote);
+                Ok(text)
+            }
+        },
+        ToolName::Bash => bash::run(context, &input).await,
+        ToolName::ListFiles => blocking(move || list_files::run(&root, &input)).await,
+        ToolName::SearchFiles => blocking(move || search_files::run(&root, &input)).await,
+        ToolName::Finish | ToolName::Unknown => complain(format!(
+            "There is no tool named {:?}. There are str_replace_based_edit_tool, bash (where commands \
+             can run), list_files, search_files and finish.",
+            tool.name
         )),
     }
 }
 
-fn name_of(name: &str) -> ToolName {
-    serde_json::from_value(json!(name)).unwrap_or(ToolName::Unknown)
+/// The whole of an output that was cut, in this turn or an earlier one.
+async fn whole_output(context: &ToolContext, asked: &Place, turn: &TurnRan) -> Answer {
+    let Place::Output { turn: number, id } = asked else {
+        return complain("This is no path of an output.");
+    };
+    if *number == context.turn
+        && let Some(found) = turn.outputs.iter().find(|output| output.id == *id)
+    {
+        return Ok(found.output.clone());
+    }
+    context.outputs.output(*number, id).await.ok_or_else(|| {
+        Complaint(format!(
+            "There is no /outputs/{number}/{id}. Only results that were cut have a whole output; the \
+             path stands where they were cut."
+        ))
+    })
 }
 
-/// Reads a tool's input, or says what is wrong with it.
-fn input<'a, T: serde::Deserialize<'a>>(tool: &'a AskedTool) -> Result<T, Answer> {
-    serde_json::from_str(tool.input.get()).map_err(|error| {
-        Answer::Failed(format!("The input of `{}` does not fit: {error}.", tool.name))
+impl TurnRan {
+    fn add_result(&mut self, context: &mut ToolContext, tool: &AskedTool, answer: Answer) {
+        let (text, is_error) = match answer {
+            Ok(text) => (text, false),
+            Err(Complaint(text)) => (text, true),
+        };
+        let own = format!("/outputs/{}/{}", context.turn, tool.id);
+        let mut shown = match (result::cut(&text, &own), edit::output_path(&tool.input)) {
+            (None, _) => text,
+            // A view of a whole output is kept already, under its own name.
+            (Some(_), Some(asked)) if tool.name == "str_replace_based_edit_tool" => {
+                result::cut(&text, &asked).unwrap_or(text)
+            }
+            (Some(cut), _) => {
+                self.outputs.push(FullOutput { id: tool.id.clone(), output: text });
+                cut
+            }
+        };
+        if let Some(note) = context.first_note.take() {
+            shown = format!("{note}\n{shown}");
+        }
+        match result::render(&tool.id, &shown, is_error) {
+            Ok(block) => self.results.push(block),
+            // Strings always render; were that wrong, the turn would be short of a result, loudly.
+            Err(error) => tracing::error!(%error, tool = tool.id, "a tool result did not render"),
+        }
+    }
+}
+
+/// Reads a tool's input, or says how it does not fit.
+fn read_input<'a, T: Deserialize<'a>>(input: &'a RawJson) -> Result<T, Complaint> {
+    input.read().map_err(|error| {
+        Complaint(format!(
+            "The input does not fit: {error}. Call again with the fields as described."
+        ))
+    })
+}
+
+/// Runs what waits for the disk where waiting harms nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Complaint> + Send + 'static,
+) -> Result<T, Complaint> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a tool broke off");
+        complain("The tool broke off because of a fault of its own. Try it in another way.")
     })
 }
 
