@@ -91,6 +91,11 @@ pub fn next_step(state: &JobState, target: TargetNumber) -> NextStep {
     if job.paused || target.paused {
         return NextStep::Leave(Leave::Paused);
     }
+    work(job, target)
+}
+
+/// What an open target needs next, paused or not.
+pub(super) fn work(job: &Job, target: &Target) -> NextStep {
     let Some(scan) = &target.scan else { return NextStep::Scan };
     if target.baseline.is_none() {
         return NextStep::RunChecks { phase: CheckPhase::Baseline, tree: scan.tree };
