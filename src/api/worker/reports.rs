@@ -64,8 +64,8 @@ pub async fn checks(
     let story = Story::read(&door.app, lease.job, lease.target).await?;
     let finish_id = story.finish.map(|finish| finish.id);
     let phase = report.phase;
+    let id = checks_command(lease.job, target, phase);
     let judged = feedback::judge(job, target, lease.attempt, report, finish_id.as_deref())?;
-    let id = checks_command(lease.job, &judged, phase);
     execute(&door, &lease, id, Command::RecordChecks(Box::new(judged))).await
 }
 

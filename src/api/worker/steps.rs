@@ -27,6 +27,9 @@ use crate::wire::{AskedTool, Step, TreeAnswer};
 /// How long one request waits for Claude before the worker is told to ask again.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The pause after a step of the server's that left the log as it was.
+const STALL_PAUSE: Duration = Duration::from_millis(250);
+
 /// The worker's next step.
 pub async fn next(
     State(door): State<WorkerDoor>,
@@ -60,8 +63,14 @@ impl Steps<'_> {
     /// Does the server's steps until one is the worker's. Dropped in between, nothing is lost: each
     /// step is recorded, and a call in flight goes on.
     async fn until_workers_turn(&self) -> Result<Step, DoorError> {
+        let mut version = 0;
         loop {
             let state = self.door.app.state(self.job).await?;
+            if state.version == version {
+                // A step that records nothing would be done for ever.
+                self.door.app.clock().sleep(STALL_PAUSE).await;
+            }
+            version = state.version;
             if self.target_state(&state)?.attempt() != Some(self.attempt) {
                 let is_over = matches!(next_step(&state, self.target), NextStep::Leave(_));
                 let how = if is_over { AttemptEnd::Completed } else { AttemptEnd::Fenced };
@@ -118,7 +127,7 @@ impl Steps<'_> {
                     verdict,
                     id.as_deref(),
                 )?;
-                self.record_checks(judged, phase).await?;
+                self.record_checks(self.target_state(state)?, judged, phase).await?;
             }
             NextStep::RefuseClaim { phase, why, .. } => {
                 let id = self.finish_id().await?;
@@ -129,7 +138,7 @@ impl Steps<'_> {
                     why,
                     id.as_deref(),
                 )?;
-                self.record_checks(judged, phase).await?;
+                self.record_checks(self.target_state(state)?, judged, phase).await?;
             }
             NextStep::ReadReview { thread } => {
                 let id = self.finish_id().await?;
@@ -165,10 +174,11 @@ impl Steps<'_> {
 
     async fn record_checks(
         &self,
+        target: &Target,
         judged: feedback::Judgement,
         phase: CheckPhase,
     ) -> Result<(), DoorError> {
-        let id = checks_command(self.job, &judged, phase);
+        let id = checks_command(self.job, target, phase);
         let command = Command::RecordChecks(Box::new(judged));
         self.door.app.execute(self.job, id, command, &Asker::room("converser")).await?;
         Ok(())
@@ -277,20 +287,20 @@ impl Steps<'_> {
     }
 }
 
-/// The id under which checks of one claim's tree are recorded once.
-pub(super) fn checks_command(
-    job: JobId,
-    judged: &feedback::Judgement,
-    phase: CheckPhase,
-) -> CommandId {
-    let (facts, _) = judged;
+/// The id under which the checks of one claim, or the baseline, are recorded once.
+pub(super) fn checks_command(job: JobId, target: &Target, phase: CheckPhase) -> CommandId {
+    let claim = match (phase, &target.claim) {
+        (CheckPhase::After | CheckPhase::Repair, Some(claim)) => {
+            format!("{}/{}", claim.thread, claim.turn)
+        }
+        (CheckPhase::Baseline, _) | (_, None) => "baseline".to_owned(),
+    };
     CommandId::derived(&[
         "checks",
         &job.to_string(),
-        &facts.target.to_string(),
-        &format!("{phase:?}"),
-        &facts.tree.to_string(),
-        &serde_json::to_string(judged).unwrap_or_default(),
+        &target.number.to_string(),
+        &target.round.to_string(),
+        &claim,
     ])
 }
 

@@ -1,0 +1,1 @@
+//! Jobs against servers and types that no one here wrote.

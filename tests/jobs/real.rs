@@ -1,0 +1,1 @@
+//! Published code, changed by a scripted model.
