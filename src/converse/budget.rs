@@ -45,7 +45,7 @@ pub fn ask(
         Some(max_tokens) if max_tokens >= floor => {
             Ask::Call { max_tokens, reserved_micros: worst(max_tokens) }
         }
-        _ if target.last_call_made => Ask::Spent,
+        _ if !job.allows_last_call(target, worst(floor)) => Ask::Spent,
         _ => Ask::LastCall { max_tokens: floor, reserved_micros: worst(floor) },
     }
 }

@@ -97,7 +97,7 @@ fn decide_in(job: &Job, command: &Command) -> Result<Vec<Draft>, Rejection> {
         }
         Command::RecordReview(review) => {
             let (facts, payload) = review.as_ref();
-            record_review(job, facts).map(|new| drafts(new, facts, payload))
+            record_review(job, facts, payload).map(|new| drafts(new, facts, payload))
         }
         Command::FinishTarget(finish) => finish_target(job, finish),
     }

@@ -2,7 +2,7 @@
 
 use cody_events::attempt::{AttemptEnd, AttemptReason};
 use cody_events::event::Event;
-use cody_events::evidence::{CheckPhase, ChecksRan};
+use cody_events::evidence::{CheckPhase, CheckSkip, ChecksRan};
 use cody_events::ids::{
     AttemptNumber, CallNumber, RoundNumber, TargetNumber, ThreadNumber, TurnNumber,
 };
@@ -43,6 +43,7 @@ impl Job {
             paused: false,
             cancelled: false,
             finished: false,
+            last_call_made: false,
             targets: created
                 .targets
                 .iter()
@@ -67,6 +68,7 @@ impl Job {
             Event::Cancelled(_) => self.cancelled = true,
             Event::BudgetChanged(changed) => {
                 self.limits = changed.limits;
+                self.last_call_made = false;
                 for target in self.targets.values_mut() {
                     target.last_call_made = false;
                 }
@@ -94,7 +96,11 @@ impl Job {
             }),
             Event::ChecksRan(e) => self.with(e.target, |target| target.checks_ran(e)),
             Event::ThreadStarted(e) => self.with(e.target, |target| target.thread_started(e)),
-            Event::CallPermitted(e) => self.with(e.target, |target| target.call_permitted(e)),
+            Event::CallPermitted(e) => {
+                let shared = self.shared_remaining_micros();
+                self.last_call_made |= e.last && shared.is_some_and(|s| e.reserved_micros > s);
+                self.with(e.target, |target| target.call_permitted(e));
+            }
             Event::CallFailed(e) => self.with(e.target, |target| target.call_failed(e)),
             Event::ClaudeTurn(e) => self.with(e.target, |target| target.claude_turn(e)),
             Event::ToolsRan(e) => self.with(e.target, |target| target.tools_ran(e)),
@@ -183,6 +189,15 @@ impl Target {
             ReopenReason::Retried => AttemptReason::Retried,
             ReopenReason::BudgetRaised => AttemptReason::Resumed,
         };
+        if let Some(thread) = &mut self.change {
+            thread.truncations = 0;
+            thread.idle_turns = 0;
+        }
+        if why == ReopenReason::ChangesRequested {
+            // The person's comment answers the open `finish`.
+            self.claim = None;
+            self.review = None;
+        }
         if why == ReopenReason::Retried {
             self.base = None;
             self.scan = None;
@@ -209,6 +224,12 @@ impl Target {
                 }
             }
             AttemptEnd::Interrupted => self.next_attempt = AttemptReason::Resumed,
+            // A worker that leaves with its target unfinished, and says that nothing is left to
+            // do, is as good as lost.
+            AttemptEnd::Completed if self.outcome.is_none() => {
+                self.fruitless_losses = self.fruitless_losses.saturating_add(1);
+                self.next_attempt = AttemptReason::Lost;
+            }
             AttemptEnd::Completed | AttemptEnd::Fenced => {}
         }
     }
@@ -226,6 +247,7 @@ impl Target {
             self.repairs = self.repairs.saturating_add(1);
         } else if let Some(claim) = &mut self.claim {
             claim.checks = e.verdict;
+            claim.lacked_sandbox = e.skipped == Some(CheckSkip::NoSandbox);
         }
     }
 
@@ -346,6 +368,7 @@ impl Target {
                 outcome,
                 tree: e.tree_after,
                 checks: None,
+                lacked_sandbox: false,
                 review: None,
             });
             self.review = None;

@@ -14,6 +14,8 @@ use super::{MAX_REPAIRS, MAX_TOOL_LOSSES};
 const MAX_TRUNCATIONS: u32 = 3;
 /// How many responses in a row may do nothing; the first is answered with a nudge.
 const MAX_IDLE_TURNS: u32 = 2;
+/// How many responses a review may take, paused or cut off, before it counts as silent.
+const MAX_REVIEW_TURNS: u32 = 8;
 
 /// One step of a target's work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,7 +214,7 @@ fn review(target: &Target, claim: &Claim) -> NextStep {
     if review.tree != claim.tree {
         return start;
     }
-    if review.is_refused_prefix {
+    if review.is_refused_prefix || review.next_turn.0 > MAX_REVIEW_TURNS {
         return NextStep::ReadReview { thread: review.number };
     }
     match review.latest_stop {

@@ -35,6 +35,8 @@ pub struct Job {
     pub paused: bool,
     pub cancelled: bool,
     pub finished: bool,
+    /// Whether the one call that may overrun the job's own budget was made.
+    pub last_call_made: bool,
     pub targets: BTreeMap<TargetNumber, Target>,
 }
 
@@ -54,17 +56,40 @@ impl Job {
 
     /// What may still be reserved for a call of `target`.
     pub fn remaining_micros(&self, target: &Target) -> u64 {
-        let own = self.limits.budget_micros.saturating_sub(target.money.committed_micros());
-        match self.limits.job_budget_micros {
-            Some(budget) => own.min(budget.saturating_sub(self.committed_micros())),
-            None => own,
-        }
+        let own = self.own_remaining_micros(target);
+        self.shared_remaining_micros().map_or(own, |shared| own.min(shared))
     }
 
-    /// Whether a call of `target` may become affordable when calls of other targets are settled.
+    /// What the target's own budget still has.
+    pub fn own_remaining_micros(&self, target: &Target) -> u64 {
+        self.limits.budget_micros.saturating_sub(target.money.committed_micros())
+    }
+
+    /// What the job's budget still has, if it has one.
+    pub fn shared_remaining_micros(&self) -> Option<u64> {
+        let budget = self.limits.job_budget_micros?;
+        Some(budget.saturating_sub(self.committed_micros()))
+    }
+
+    /// Whether a call of `target` may become affordable when calls of other targets are settled:
+    /// they hold what the job's budget lacks, and the target's own budget has more.
     pub fn others_hold_permits(&self, target: TargetNumber) -> bool {
-        self.limits.job_budget_micros.is_some()
-            && self.targets.values().any(|other| other.number != target && other.permit.is_some())
+        let own = self.targets.get(&target).map_or(0, |target| self.own_remaining_micros(target));
+        self.shared_remaining_micros().is_some_and(|shared| shared < own)
+            && self.has_other_permits(target)
+    }
+
+    /// Whether other targets have calls in flight.
+    pub(super) fn has_other_permits(&self, target: TargetNumber) -> bool {
+        self.targets.values().any(|other| other.number != target && other.permit.is_some())
+    }
+
+    /// Whether `target` may overrun a budget with a call of `reserved_micros`: once for its own
+    /// budget, and once for all targets together where it is the job's that is overrun.
+    pub fn allows_last_call(&self, target: &Target, reserved_micros: u64) -> bool {
+        let overruns_job =
+            self.shared_remaining_micros().is_some_and(|shared| reserved_micros > shared);
+        !target.last_call_made && !(overruns_job && self.last_call_made)
     }
 }
 
@@ -125,6 +150,12 @@ impl Target {
             .into_iter()
             .flatten()
             .find(|thread| thread.number == number)
+    }
+
+    /// Whether the latest attempt, or the checks of the open claim, had no sandbox.
+    pub fn lacks_sandbox(&self) -> bool {
+        let works = self.sandbox.is_some_and(|backend| backend != SandboxBackend::None);
+        !works || self.claim.as_ref().is_some_and(|claim| claim.lacked_sandbox)
     }
 
     /// Whether the recorded tree differs from the base.
@@ -190,6 +221,8 @@ pub struct Claim {
     pub outcome: FinishOutcome,
     pub tree: ObjectId,
     pub checks: Option<CheckVerdict>,
+    /// Whether its checks could not run for want of a sandbox.
+    pub lacked_sandbox: bool,
     pub review: Option<ReviewVerdict>,
 }
 

@@ -4,10 +4,11 @@
 use cody_events::event::Draft;
 use cody_events::raw::RawJson;
 use cody_events::thread::{
-    CallFailed, CallPermitted, CallPermittedPayload, ClaudeTurn, ThreadStarted, ToolsRan,
+    CallFailed, CallPermitted, CallPermittedPayload, ClaudeTurn, Purpose, ThreadStarted, ToolsRan,
 };
 
 use super::{IsNew, draft, find_target, held_by, open_target, out_of_order};
+use crate::job::next_step::{Conclusion, NextStep, work};
 use crate::job::rejection::{Rejection, RejectionCode};
 use crate::job::state::{Job, Target};
 
@@ -19,7 +20,30 @@ pub(super) fn start_thread(job: &Job, start: &ThreadStarted) -> Result<IsNew, Re
     if start.thread != target.latest_thread.next() {
         return Err(out_of_order(format!("the next thread is {}", target.latest_thread.next())));
     }
+    match work(job, target) {
+        NextStep::StartThread { purpose, .. } if purpose == start.purpose => {}
+        _ if is_open(target, start.purpose) => return Ok(false),
+        _ => return Err(out_of_order("no such conversation is to be opened now".to_owned())),
+    }
+    if Some(start.tree) != target.tree || start.round != target.round || target.permit.is_some() {
+        return Err(out_of_order("the conversation starts from another state".to_owned()));
+    }
     Ok(true)
+}
+
+/// Whether the conversation that somebody wants to open for `purpose` is there: two that ask at
+/// once get one.
+fn is_open(target: &Target, purpose: Purpose) -> bool {
+    let change = target.change.as_ref();
+    match purpose {
+        Purpose::Change => change.is_some(),
+        Purpose::Fresh => change.is_some_and(|thread| thread.purpose == Purpose::Fresh),
+        Purpose::Review => target
+            .review
+            .as_ref()
+            .zip(target.claim.as_ref())
+            .is_some_and(|(review, claim)| review.tree == claim.tree),
+    }
 }
 
 pub(super) fn permit_call(
@@ -52,6 +76,7 @@ pub(super) fn permit_call(
             permit.thread, permit.turn, permit.call
         )));
     }
+    check_wanted(job, target, permit)?;
     check_affordable(job, target, permit)?;
     Ok(vec![if notice.is_empty() {
         Draft::bare(permit.clone())
@@ -60,20 +85,39 @@ pub(super) fn permit_call(
     }])
 }
 
+/// A call is made only where the rules want this thread's next response.
+fn check_wanted(job: &Job, target: &Target, permit: &CallPermitted) -> Result<(), Rejection> {
+    match work(job, target) {
+        NextStep::Converse { thread } if thread == permit.thread => Ok(()),
+        NextStep::Conclude { why: Conclusion::TurnsSpent | Conclusion::TokensSpent, .. } => {
+            Err(Rejection::new(
+                RejectionCode::BudgetSpent,
+                format!("The limit of turns or tokens of target {} is reached.", target.number),
+                "Raise the limit to go on from here.",
+            ))
+        }
+        _ => Err(out_of_order(format!("thread {} is not to go on", permit.thread))),
+    }
+}
+
 /// A call fits the budget, or is the one last call that a spent budget allows.
 fn check_affordable(job: &Job, target: &Target, permit: &CallPermitted) -> Result<(), Rejection> {
     let remaining = job.remaining_micros(target);
-    if permit.reserved_micros <= remaining {
+    let reserved = permit.reserved_micros;
+    if reserved <= remaining {
         return Ok(());
     }
-    if job.others_hold_permits(target.number) {
+    let fits_own = reserved <= job.own_remaining_micros(target);
+    let fits_shared = job.shared_remaining_micros().is_none_or(|shared| reserved <= shared);
+    let may_be_last = permit.last && !target.last_call_made;
+    if !fits_shared && job.has_other_permits(target.number) && (fits_own || may_be_last) {
         return Err(Rejection::new(
             RejectionCode::BudgetBusy,
             "The rest of the job's budget is set aside for calls in flight.",
             "Ask again when one of them is answered.",
         ));
     }
-    if permit.last && !target.last_call_made {
+    if permit.last && job.allows_last_call(target, reserved) {
         return Ok(());
     }
     Err(Rejection::new(
@@ -88,15 +132,25 @@ fn check_affordable(job: &Job, target: &Target, permit: &CallPermitted) -> Resul
 
 pub(super) fn fail_call(job: &Job, failure: &CallFailed) -> Result<IsNew, Rejection> {
     let target = find_target(job, failure.target)?;
-    match &target.permit {
-        Some(permit)
-            if (permit.thread, permit.turn, permit.call)
-                == (failure.thread, failure.turn, failure.call) =>
-        {
-            Ok(true)
-        }
-        _ => Ok(false),
+    let is_permitted = target.permit.is_some_and(|permit| {
+        (permit.thread, permit.turn, permit.call) == (failure.thread, failure.turn, failure.call)
+    });
+    if is_permitted {
+        return Ok(true);
     }
+    // Threads that are no longer the target's have no call that is still to come.
+    let is_to_come = failure.thread > target.latest_thread
+        || target.thread(failure.thread).is_some_and(|thread| {
+            (failure.turn, failure.call) >= (thread.next_turn, thread.next_call)
+        });
+    if is_to_come {
+        return Err(Rejection::new(
+            RejectionCode::NoSuchPermit,
+            format!("No call {} of turn {} was permitted.", failure.call, failure.turn),
+            "Ask for a permit first.",
+        ));
+    }
+    Ok(false)
 }
 
 /// A response is recorded whenever it matches its permit, late or not: it is paid for.
@@ -122,8 +176,8 @@ pub(super) fn record_turn(job: &Job, turn: &ClaudeTurn) -> Result<IsNew, Rejecti
 
 pub(super) fn record_tools(job: &Job, tools: &ToolsRan) -> Result<IsNew, Rejection> {
     let target = find_target(job, tools.target)?;
-    let Some(thread) = target.thread(tools.thread) else {
-        return Err(out_of_order(format!("there is no open thread {}", tools.thread)));
+    let Some(thread) = target.change.as_ref().filter(|thread| thread.number == tools.thread) else {
+        return Err(out_of_order(format!("thread {} has no tools", tools.thread)));
     };
     if tools.turn < thread.next_turn && thread.tools_open != Some(tools.turn) {
         return Ok(false);
@@ -134,6 +188,9 @@ pub(super) fn record_tools(job: &Job, tools: &ToolsRan) -> Result<IsNew, Rejecti
     }
     if target.tree != Some(tools.tree_before) {
         return Err(out_of_order("the tools ran on another tree".to_owned()));
+    }
+    if tools.interrupted && tools.tree_after != tools.tree_before {
+        return Err(out_of_order("interrupted tools leave the tree as it was".to_owned()));
     }
     Ok(true)
 }

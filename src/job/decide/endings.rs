@@ -1,7 +1,7 @@
 //! How targets and jobs end. A success is recorded only where the rules conclude it; how the diff
 //! is made is the intake's business.
 
-use cody_events::diff::{CommentPayload, JudgedDiff, TargetHeld};
+use cody_events::diff::{CommentPayload, DiffProduced, JudgedDiff, TargetHeld};
 use cody_events::event::Draft;
 use cody_events::ids::TargetNumber;
 use cody_events::job::{By, Cancelled, ReasonPayload};
@@ -11,6 +11,7 @@ use cody_events::outcome::{
 
 use super::{draft, find_target, out_of_order};
 use crate::job::command::FinishTarget;
+use crate::job::next_step::{NextStep, work};
 use crate::job::rejection::{Rejection, RejectionCode};
 use crate::job::state::{Job, ProducedDiff, Target};
 
@@ -39,24 +40,14 @@ pub(super) fn finish_target(job: &Job, finish: &FinishTarget) -> Result<Vec<Draf
     if target.outcome.is_some() {
         return Ok(Vec::new());
     }
+    check_concluded(job, target, finish)?;
     let mut drafts = Vec::new();
     let mut finished = target.clone();
     if let Some((facts, payload)) = &finish.diff {
-        if Some(facts.tree) != target.tree {
-            return Err(out_of_order("the diff is of another tree".to_owned()));
-        }
+        check_diff(target, finish.outcome, facts)?;
         drafts.push(draft(facts.clone(), payload));
-        if let Some(reason) = &finish.held {
-            let judged = JudgedDiff {
-                target: finish.target,
-                base_commit: facts.base_commit,
-                tree: facts.tree,
-                diff_hash: facts.diff_hash,
-                by: By::Server,
-            };
-            let comment = CommentPayload { comment: reason.clone(), finish_result: None };
-            drafts.push(draft(TargetHeld(judged), &comment));
-        }
+        let reason = finish.held.clone().or_else(|| reason_to_hold(target, finish.outcome));
+        drafts.extend(reason.map(|reason| held_draft(facts, reason)));
         finished.diff = Some(ProducedDiff {
             tree: facts.tree,
             diff_hash: facts.diff_hash,
@@ -70,6 +61,67 @@ pub(super) fn finish_target(job: &Job, finish: &FinishTarget) -> Result<Vec<Draf
         drafts.push(job_finished(job, Some(finish.target), finish.outcome));
     }
     Ok(drafts)
+}
+
+/// What rests on claims, checks and reviews is recorded only where the rules conclude it; that work
+/// could not go on is for the rooms to say.
+fn check_concluded(job: &Job, target: &Target, finish: &FinishTarget) -> Result<(), Rejection> {
+    let is_concluded = match finish.outcome {
+        Outcome::DiffReady
+        | Outcome::AlreadyCompliant
+        | Outcome::NotApplicable
+        | Outcome::FailedChecks
+        | Outcome::Objected
+        | Outcome::Refused => match work(job, target) {
+            NextStep::Conclude { outcome, .. } => outcome == finish.outcome,
+            _ => false,
+        },
+        Outcome::BudgetStopped | Outcome::Stuck | Outcome::Failed => true,
+        // A job is cancelled as a whole.
+        Outcome::Cancelled => false,
+    };
+    let outcome = finish.outcome.name();
+    if !is_concluded {
+        return Err(out_of_order(format!("nothing bears `{outcome}` out")));
+    }
+    if finish.outcome == Outcome::DiffReady && finish.diff.is_none() {
+        return Err(out_of_order(format!("`{outcome}` without a diff")));
+    }
+    Ok(())
+}
+
+/// A diff is of the target's own base and of its recorded tree.
+fn check_diff(target: &Target, outcome: Outcome, diff: &DiffProduced) -> Result<(), Rejection> {
+    if Some(diff.tree) != target.tree {
+        return Err(out_of_order("the diff is of another tree".to_owned()));
+    }
+    let is_of_base = target.base.as_ref().is_some_and(|base| base.commit == diff.base_commit);
+    if diff.target != target.number || diff.round != target.round || !is_of_base {
+        return Err(out_of_order("the diff is of another target, round or base".to_owned()));
+    }
+    if diff.partial != (outcome != Outcome::DiffReady) {
+        return Err(out_of_order("only a diff that was judged good is whole".to_owned()));
+    }
+    Ok(())
+}
+
+/// Why the rules themselves keep a diff for a person.
+fn reason_to_hold(target: &Target, outcome: Outcome) -> Option<String> {
+    if outcome == Outcome::Objected {
+        return Some("The independent review still objects after the last repair.".to_owned());
+    }
+    target.lacks_sandbox().then(|| "No sandbox worked, so the checks could not run.".to_owned())
+}
+
+fn held_draft(diff: &DiffProduced, reason: String) -> Draft {
+    let judged = JudgedDiff {
+        target: diff.target,
+        base_commit: diff.base_commit,
+        tree: diff.tree,
+        diff_hash: diff.diff_hash,
+        by: By::Server,
+    };
+    draft(TargetHeld(judged), &CommentPayload { comment: reason, finish_result: None })
 }
 
 fn finished_draft(target: &Target, outcome: Outcome, evidence: Vec<String>) -> Draft {

@@ -1,12 +1,13 @@
 //! Whether what was found out about a tree may be recorded: the scan, checks, the review. What it
 //! means for the target is said by `next_step`.
 
-use cody_events::evidence::{CheckPhase, ChecksRan, ChecksRanPayload, RepoScanned};
-use cody_events::thread::DiffReviewed;
+use cody_events::evidence::{CheckPhase, CheckVerdict, ChecksRan, ChecksRanPayload, RepoScanned};
+use cody_events::thread::{DiffReviewed, DiffReviewedPayload, ReviewVerdict};
 
 use super::{IsNew, held_by, open_target, out_of_order};
+use crate::job::MAX_REPAIRS;
 use crate::job::rejection::Rejection;
-use crate::job::state::Job;
+use crate::job::state::{Job, Target};
 
 pub(super) fn record_scan(job: &Job, scan: &RepoScanned) -> Result<IsNew, Rejection> {
     let target = held_by(job, scan.target, scan.attempt)?;
@@ -28,21 +29,77 @@ pub(super) fn record_checks(
     if checks.answers_finish != payload.finish_result.is_some() {
         return Err(out_of_order("the facts and the payload disagree about `finish`".to_owned()));
     }
-    if checks.phase == CheckPhase::Baseline {
-        return Ok(target.baseline.is_none());
-    }
-    match &target.claim {
-        Some(claim) if claim.tree == checks.tree => Ok(claim.checks.is_none()),
-        Some(_) => Err(out_of_order("the checks ran on another tree".to_owned())),
-        None => Ok(false),
+    match checks.phase {
+        CheckPhase::Baseline => record_baseline(target, checks),
+        CheckPhase::After | CheckPhase::Repair => record_judgement(target, checks),
     }
 }
 
-pub(super) fn record_review(job: &Job, review: &DiffReviewed) -> Result<IsNew, Rejection> {
-    let target = open_target(job, review.target)?;
-    match &target.claim {
-        Some(claim) if claim.tree == review.tree => Ok(claim.review.is_none()),
-        Some(_) => Err(out_of_order("the review is of another tree".to_owned())),
-        None => Ok(false),
+/// A baseline is how the base stands, and judges nothing.
+fn record_baseline(target: &Target, checks: &ChecksRan) -> Result<IsNew, Rejection> {
+    if target.baseline.is_some() {
+        return Ok(false);
     }
+    if target.scan.is_none_or(|scan| scan.tree != checks.tree) {
+        return Err(out_of_order("a baseline is of the scanned base".to_owned()));
+    }
+    if checks.verdict.is_some() || checks.answers_finish {
+        return Err(out_of_order("a baseline judges nothing".to_owned()));
+    }
+    Ok(true)
+}
+
+/// Checks of a claim's tree judge the claim, and send it back only while repairs are left.
+fn record_judgement(target: &Target, checks: &ChecksRan) -> Result<IsNew, Rejection> {
+    let Some(claim) = &target.claim else { return Ok(false) };
+    if claim.tree != checks.tree {
+        return Err(out_of_order("the checks ran on another tree".to_owned()));
+    }
+    if claim.checks.is_some() {
+        return Ok(false);
+    }
+    let may_send_back = match checks.verdict {
+        None => return Err(out_of_order("the checks judge nothing".to_owned())),
+        Some(CheckVerdict::Passed | CheckVerdict::Unchecked) => false,
+        Some(CheckVerdict::Failed | CheckVerdict::Refused) => target.repairs < MAX_REPAIRS,
+    };
+    if checks.answers_finish && !may_send_back {
+        return Err(out_of_order("no repair is left or needed".to_owned()));
+    }
+    Ok(true)
+}
+
+pub(super) fn record_review(
+    job: &Job,
+    review: &DiffReviewed,
+    payload: &DiffReviewedPayload,
+) -> Result<IsNew, Rejection> {
+    let target = open_target(job, review.target)?;
+    if review.answers_finish != payload.finish_result.is_some() {
+        return Err(out_of_order("the facts and the payload disagree about `finish`".to_owned()));
+    }
+    let Some(claim) = &target.claim else { return Ok(false) };
+    if claim.tree != review.tree {
+        return Err(out_of_order("the review is of another tree".to_owned()));
+    }
+    if claim.review.is_some() {
+        return Ok(false);
+    }
+    if target.review.as_ref().is_none_or(|thread| thread.number != review.thread) {
+        return Err(out_of_order(format!("thread {} does not review this tree", review.thread)));
+    }
+    match claim.checks {
+        Some(CheckVerdict::Passed | CheckVerdict::Unchecked) => {}
+        Some(CheckVerdict::Failed | CheckVerdict::Refused) | None => {
+            return Err(out_of_order("checks come before the review".to_owned()));
+        }
+    }
+    let may_send_back = match review.verdict {
+        ReviewVerdict::Accept => false,
+        ReviewVerdict::Object => target.repairs < MAX_REPAIRS,
+    };
+    if review.answers_finish && !may_send_back {
+        return Err(out_of_order("no repair is left or needed".to_owned()));
+    }
+    Ok(true)
 }
