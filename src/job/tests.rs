@@ -1,1 +1,13 @@
-//! placeholder
+//! Tests of the rules, each as: given these events, when this is wished, then these events or this
+//! no. Whole events are compared; payloads only where a rule makes them.
+
+mod build;
+mod given;
+
+mod attempts;
+mod create;
+mod endings;
+mod judging;
+mod money;
+mod slots;
+mod turns;
