@@ -61,6 +61,8 @@ fn record_judgement(target: &Target, checks: &ChecksRan) -> Result<IsNew, Reject
     let may_send_back = match checks.verdict {
         None => return Err(out_of_order("the checks judge nothing".to_owned())),
         Some(CheckVerdict::Passed | CheckVerdict::Unchecked) => false,
+        // It is said once, and never costs the last repair.
+        Some(CheckVerdict::StillFailing) => target.repairs == 0,
         Some(CheckVerdict::Failed | CheckVerdict::Refused) => target.repairs < MAX_REPAIRS,
     };
     if checks.answers_finish && !may_send_back {
@@ -89,7 +91,7 @@ pub(super) fn record_review(
         return Err(out_of_order(format!("thread {} does not review this tree", review.thread)));
     }
     match claim.checks {
-        Some(CheckVerdict::Passed | CheckVerdict::Unchecked) => {}
+        Some(CheckVerdict::Passed | CheckVerdict::StillFailing | CheckVerdict::Unchecked) => {}
         Some(CheckVerdict::Failed | CheckVerdict::Refused) | None => {
             return Err(out_of_order("checks come before the review".to_owned()));
         }
