@@ -89,7 +89,7 @@ impl Job {
     pub fn allows_last_call(&self, target: &Target, reserved_micros: u64) -> bool {
         let overruns_job =
             self.shared_remaining_micros().is_some_and(|shared| reserved_micros > shared);
-        !target.last_call_made && !(overruns_job && self.last_call_made)
+        !(target.last_call_made || overruns_job && self.last_call_made)
     }
 }
 

@@ -3,11 +3,16 @@
 
 mod build;
 mod given;
+mod stage;
+mod wishes;
 
 mod attempts;
 mod create;
 mod endings;
 mod judging;
 mod money;
+mod random;
 mod slots;
+mod story;
+mod table;
 mod turns;

@@ -6,6 +6,7 @@ use cody_events::thread::{DiffReviewed, DiffReviewedPayload, ReviewVerdict};
 
 use super::{IsNew, held_by, open_target, out_of_order};
 use crate::job::MAX_REPAIRS;
+use crate::job::next_step::{NextStep, work};
 use crate::job::rejection::Rejection;
 use crate::job::state::{Job, Target};
 
@@ -31,7 +32,7 @@ pub(super) fn record_checks(
     }
     match checks.phase {
         CheckPhase::Baseline => record_baseline(target, checks),
-        CheckPhase::After | CheckPhase::Repair => record_judgement(target, checks),
+        CheckPhase::After | CheckPhase::Repair => record_judgement(job, target, checks),
     }
 }
 
@@ -49,8 +50,9 @@ fn record_baseline(target: &Target, checks: &ChecksRan) -> Result<IsNew, Rejecti
     Ok(true)
 }
 
-/// Checks of a claim's tree judge the claim, and send it back only while repairs are left.
-fn record_judgement(target: &Target, checks: &ChecksRan) -> Result<IsNew, Rejection> {
+/// Checks of a claim's tree judge the claim, as they are asked to, and send it back only while
+/// repairs are left.
+fn record_judgement(job: &Job, target: &Target, checks: &ChecksRan) -> Result<IsNew, Rejection> {
     let Some(claim) = &target.claim else { return Ok(false) };
     if claim.tree != checks.tree {
         return Err(out_of_order("the checks ran on another tree".to_owned()));
@@ -58,12 +60,20 @@ fn record_judgement(target: &Target, checks: &ChecksRan) -> Result<IsNew, Reject
     if claim.checks.is_some() {
         return Ok(false);
     }
+    let (phase, is_refusal) = match work(job, target) {
+        NextStep::RunChecks { phase, .. } | NextStep::ReuseChecks { phase, .. } => (phase, false),
+        NextStep::RefuseClaim { phase, .. } => (phase, true),
+        _ => return Err(out_of_order("no checks are due".to_owned())),
+    };
+    if phase != checks.phase || is_refusal != (checks.verdict == Some(CheckVerdict::Refused)) {
+        return Err(out_of_order("other checks are due".to_owned()));
+    }
     let may_send_back = match checks.verdict {
         None => return Err(out_of_order("the checks judge nothing".to_owned())),
         Some(CheckVerdict::Passed | CheckVerdict::Unchecked) => false,
-        // It is said once, and never costs the last repair.
-        Some(CheckVerdict::StillFailing) => target.repairs == 0,
-        Some(CheckVerdict::Failed | CheckVerdict::Refused) => target.repairs < MAX_REPAIRS,
+        Some(CheckVerdict::StillFailing | CheckVerdict::Failed | CheckVerdict::Refused) => {
+            target.repairs < MAX_REPAIRS
+        }
     };
     if checks.answers_finish && !may_send_back {
         return Err(out_of_order("no repair is left or needed".to_owned()));
@@ -87,14 +97,9 @@ pub(super) fn record_review(
     if claim.review.is_some() {
         return Ok(false);
     }
-    if target.review.as_ref().is_none_or(|thread| thread.number != review.thread) {
-        return Err(out_of_order(format!("thread {} does not review this tree", review.thread)));
-    }
-    match claim.checks {
-        Some(CheckVerdict::Passed | CheckVerdict::StillFailing | CheckVerdict::Unchecked) => {}
-        Some(CheckVerdict::Failed | CheckVerdict::Refused) | None => {
-            return Err(out_of_order("checks come before the review".to_owned()));
-        }
+    match work(job, target) {
+        NextStep::ReadReview { thread } if thread == review.thread => {}
+        _ => return Err(out_of_order(format!("thread {} has no verdict to read", review.thread))),
     }
     let may_send_back = match review.verdict {
         ReviewVerdict::Accept => false,

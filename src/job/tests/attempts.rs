@@ -8,6 +8,8 @@ use cody_events::thread::{FinishOutcome, StopReason, ToolsRan};
 
 use super::build::*;
 use super::given::given;
+use super::stage::*;
+use super::wishes::*;
 use crate::job::RejectionCode::*;
 use crate::job::{Command, Leave, NextStep};
 

@@ -7,25 +7,19 @@ use cody_events::attempt::{
 use cody_events::diff::{DiffProduced, DiffProducedPayload, Patch};
 use cody_events::digest::{ObjectId, Sha256};
 use cody_events::event::Event;
-use cody_events::evidence::{
-    CheckPhase, CheckVerdict, ChecksRan, ChecksRanPayload, RepoScanned, RepoScannedPayload,
-};
+use cody_events::evidence::{CheckPhase, CheckVerdict, ChecksRan, RepoScanned};
 use cody_events::ids::{
     AttemptNumber, CallNumber, RequestId, RoundNumber, TargetNumber, ThreadNumber, TurnNumber,
 };
-use cody_events::job::{
-    By, CheckSource, Created, CreatedTarget, Limits, Location, Policy, TargetKind,
-};
+use cody_events::job::{CheckSource, Created, CreatedTarget, Limits, Policy, TargetKind};
 use cody_events::outcome::Outcome;
-use cody_events::raw::RawJson;
 use cody_events::thread::{
-    CallClass, CallFailed, CallFailedPayload, CallPermitted, ClaudeTurn, ClaudeTurnPayload,
-    DiffReviewed, DiffReviewedPayload, FinishOutcome, Purpose, ReviewVerdict, StopReason,
-    ThreadStarted, ThreadStartedPayload, ToolsRan, ToolsRanPayload, Usage,
+    CallClass, CallFailed, CallPermitted, ClaudeTurn, DiffReviewed, FinishOutcome, Purpose,
+    ReviewVerdict, StopReason, ThreadStarted, ToolsRan, Usage,
 };
 
 use crate::job::Command;
-use crate::job::command::{Checks, CreateJob, CreateRules, FinishTarget, ModelStanding, NewTarget};
+use crate::job::command::FinishTarget;
 
 /// The tree of the base.
 pub const BASE: u8 = 0;
@@ -68,43 +62,6 @@ pub fn created(targets: u32) -> Created {
         bash: true,
         app_version: "0.1.0".to_owned(),
     }
-}
-
-/// The wish for a job like [`created`].
-pub fn wish(targets: u32) -> CreateJob {
-    CreateJob {
-        prompt: "Replace print by logging.".to_owned(),
-        notes: None,
-        targets: (1..=targets)
-            .map(|number| NewTarget {
-                kind: TargetKind::Github,
-                repository: format!("acme/app-{number}"),
-                location: Location { locator: format!("acme/app-{number}"), branch: None },
-                identity: format!("github.com/acme/app-{number}"),
-            })
-            .collect(),
-        checks: Checks::Detected,
-        policy: Policy::Review,
-        limits: limits(),
-        model: "claude-test".to_owned(),
-        effort: None,
-        bash: true,
-        app_version: "0.1.0".to_owned(),
-        rules: CreateRules {
-            max_targets: 5,
-            max_prompt_bytes: 65_536,
-            model: ModelStanding::Known,
-            floor_call_micros: 250_000,
-        },
-    }
-}
-
-pub fn create(wish: CreateJob) -> Command {
-    Command::CreateJob(Box::new(wish))
-}
-
-pub fn cancel() -> Command {
-    Command::CancelJob { by: By::Person, reason: "Changed my mind.".to_owned() }
 }
 
 /// Events of one target.
@@ -361,162 +318,5 @@ impl On {
         let finish = Some(finish);
         events.push(ToolsRan { finish, ..self.tools(1, turn, before, after) }.into());
         events
-    }
-}
-
-/// Stages of a target's way, in order, as seen from the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    Waiting,
-    Requested,
-    Claimed,
-    Scanned,
-    Based,
-    Threaded,
-    InCall,
-    Answered,
-    Claims,
-    Checked,
-    Reviewing,
-    InReviewCall,
-    ReviewAnswered,
-    Accepted,
-}
-
-impl Stage {
-    pub const ALL: [Self; 14] = [
-        Self::Waiting,
-        Self::Requested,
-        Self::Claimed,
-        Self::Scanned,
-        Self::Based,
-        Self::Threaded,
-        Self::InCall,
-        Self::Answered,
-        Self::Claims,
-        Self::Checked,
-        Self::Reviewing,
-        Self::InReviewCall,
-        Self::ReviewAnswered,
-        Self::Accepted,
-    ];
-
-    /// The event that leads to this stage.
-    fn event(self, on: On) -> Option<Event> {
-        Some(match self {
-            Self::Waiting => return None,
-            Self::Requested => on.requested(1).into(),
-            Self::Claimed => on.started(1).into(),
-            Self::Scanned => on.scanned().into(),
-            Self::Based => on.baseline().into(),
-            Self::Threaded => on.thread(1, Purpose::Change, BASE).into(),
-            Self::InCall => on.permitted(1, 1, 1).into(),
-            Self::Answered => on.turn(1, 1).into(),
-            Self::Claims => {
-                let finish = Some(FinishOutcome::Changed);
-                ToolsRan { finish, ..on.tools(1, 1, BASE, 1) }.into()
-            }
-            Self::Checked => on.checked(1, CheckVerdict::Passed).into(),
-            Self::Reviewing => on.thread(2, Purpose::Review, 1).into(),
-            Self::InReviewCall => on.permitted(2, 1, 1).into(),
-            Self::ReviewAnswered => on.said(2, 1, StopReason::EndTurn).into(),
-            Self::Accepted => on.reviewed(2, 1, ReviewVerdict::Accept).into(),
-        })
-    }
-}
-
-/// The events that bring a target to `stage`, without the job's own.
-pub fn way_to(on: On, stage: Stage) -> Vec<Event> {
-    Stage::ALL.iter().filter(|s| **s <= stage).filter_map(|s| s.event(on)).collect()
-}
-
-/// A job with one target that has come to `stage`.
-pub fn at(stage: Stage) -> super::given::Given {
-    super::given::given([created(1).into()]).and(way_to(ONE, stage))
-}
-
-fn raw() -> RawJson {
-    RawJson::parse("{}").unwrap()
-}
-
-pub fn record_scan(facts: RepoScanned) -> Command {
-    let payload = RepoScannedPayload {
-        manifests: Vec::new(),
-        checks: Vec::new(),
-        candidates: Vec::new(),
-        instruction_files: Vec::new(),
-        context: String::new(),
-    };
-    Command::RecordScan(Box::new((facts, payload)))
-}
-
-pub fn record_checks(facts: ChecksRan) -> Command {
-    let finish_result = facts.answers_finish.then(raw);
-    Command::RecordChecks(Box::new((
-        facts,
-        ChecksRanPayload { commands: Vec::new(), finish_result },
-    )))
-}
-
-pub fn start_thread(facts: ThreadStarted) -> Command {
-    let payload = ThreadStartedPayload { prefix: raw(), betas: Vec::new(), first_message: raw() };
-    Command::StartThread(Box::new((facts, payload)))
-}
-
-pub fn permit(permit: CallPermitted) -> Command {
-    Command::PermitCall { permit, notice: Vec::new() }
-}
-
-pub fn fail(facts: CallFailed) -> Command {
-    let payload = CallFailedPayload { message: "overloaded".to_owned() };
-    Command::FailCall(Box::new((facts, payload)))
-}
-
-pub fn record_turn(facts: ClaudeTurn) -> Command {
-    let payload = ClaudeTurnPayload {
-        content: vec![raw()],
-        stop_reason: "tool_use".to_owned(),
-        stop_details: None,
-    };
-    Command::RecordTurn(Box::new((facts, payload)))
-}
-
-pub fn record_tools(facts: ToolsRan) -> Command {
-    let payload = ToolsRanPayload {
-        results: Vec::new(),
-        changed: Vec::new(),
-        blobs: Vec::new(),
-        outputs: Vec::new(),
-        finish: None,
-        tools: Vec::new(),
-    };
-    Command::RecordTools(Box::new((facts, payload)))
-}
-
-pub fn record_review(facts: DiffReviewed) -> Command {
-    let payload = DiffReviewedPayload {
-        summary: "Seen.".to_owned(),
-        reasons: Vec::new(),
-        finish_result: facts.answers_finish.then(raw),
-    };
-    Command::RecordReview(Box::new((facts, payload)))
-}
-
-pub fn request(facts: AttemptRequested) -> Command {
-    Command::RequestAttempt {
-        target: facts.target,
-        base: facts.base,
-        executor: facts.executor,
-        why: facts.why,
-        request: facts.request,
-    }
-}
-
-pub fn end(facts: AttemptEnded) -> Command {
-    Command::EndAttempt {
-        target: facts.target,
-        request: facts.request,
-        how: facts.how,
-        detail: None,
     }
 }

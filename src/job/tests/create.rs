@@ -2,11 +2,13 @@
 
 use cody_events::job::{CheckSource, Created, CreatedPayload, Limits, Location};
 
-use super::build::{create, created, limits, wish};
+use super::build::{created, limits};
 use super::given::given;
+use super::wishes::{create, wish};
+use crate::job::RejectionCode;
 use crate::job::RejectionCode::*;
 use crate::job::command::{Checks, CreateJob, CreateRules, ModelStanding};
-use crate::job::{RejectionCode, check};
+use crate::job::create::check;
 
 #[test]
 fn a_good_wish_is_accepted_with_what_the_person_wrote_in_the_payload() {
@@ -29,7 +31,7 @@ fn a_good_wish_is_accepted_with_what_the_person_wrote_in_the_payload() {
             checks: vec!["npm test".to_owned()],
         }
     );
-    when.then([facts.into()]).when(create(super::build::wish(2))).rejected(JobExists);
+    when.then([facts.into()]).when(create(super::wishes::wish(2))).rejected(JobExists);
 }
 
 #[test]
@@ -125,5 +127,5 @@ fn a_no_says_the_figure_and_the_way_out() {
 
 #[test]
 fn nothing_else_can_be_wished_of_a_job_that_is_not_there() {
-    given([]).when(super::build::cancel()).rejected(NoSuchJob);
+    given([]).when(super::wishes::cancel()).rejected(NoSuchJob);
 }

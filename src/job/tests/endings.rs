@@ -14,6 +14,8 @@ use cody_events::thread::{DiffReviewed, FinishOutcome, Purpose, ReviewVerdict, S
 
 use super::build::*;
 use super::given::{Given, given};
+use super::stage::*;
+use super::wishes::*;
 use crate::job::RejectionCode::*;
 use crate::job::{Conclusion, Leave, NextStep};
 

@@ -9,6 +9,8 @@ use cody_events::thread::{
 
 use super::build::*;
 use super::given::Given;
+use super::stage::*;
+use super::wishes::*;
 use crate::job::RejectionCode::OutOfOrder;
 use crate::job::{ClaimProblem, Conclusion, NextStep};
 
@@ -94,6 +96,28 @@ fn checks_that_could_not_run_are_said_and_reviewed() {
             NextStep::StartThread { purpose: Purpose::Review, parent: Some(ThreadNumber(1)) },
         );
     }
+}
+
+#[test]
+fn what_failed_before_and_fails_still_is_sent_back_and_then_reviewed() {
+    let verdict = CheckVerdict::StillFailing;
+    let sent_back = ChecksRan { answers_finish: true, ..ONE.checked(1, verdict) };
+    let given = at(Stage::Claims)
+        .when(record_checks(sent_back))
+        .accepted()
+        .next_step(1, CONVERSE)
+        .and(ONE.finish_turn(2, (1, 1), FinishOutcome::Changed));
+    let phase = CheckPhase::Repair;
+    given
+        .next_step(1, NextStep::ReuseChecks { phase, tree: tree(1), verdict })
+        .when(record_checks(ChecksRan { phase, ..ONE.checked(1, verdict) }))
+        .accepted()
+        .when(start_thread(ONE.thread(2, Purpose::Review, 1)))
+        .accepted()
+        .and(ONE.call(ONE.said(2, 1, StopReason::EndTurn)))
+        .when(record_review(ONE.reviewed(2, 1, ReviewVerdict::Accept)))
+        .accepted()
+        .next_step(1, conclude(Outcome::DiffReady, Conclusion::ReviewAccepted));
 }
 
 #[test]

@@ -6,6 +6,8 @@ use cody_events::thread::{CallClass, CallFailed, CallPermitted, Purpose};
 
 use super::build::*;
 use super::given::{Given, given};
+use super::stage::*;
+use super::wishes::*;
 use crate::job::RejectionCode::*;
 use crate::job::{Money, NextStep};
 

@@ -1,7 +1,7 @@
 //! Slots are filled once: scan, baseline, threads, turns, tools, checks, reviews.
 
 use cody_events::event::Event;
-use cody_events::evidence::{CheckVerdict, ChecksRan};
+use cody_events::evidence::{CheckPhase, CheckVerdict, ChecksRan};
 use cody_events::ids::{RoundNumber, ThreadNumber};
 use cody_events::thread::{
     CallClass, ClaudeTurn, DiffReviewed, FinishOutcome, Purpose, ReviewVerdict, StopReason,
@@ -9,6 +9,8 @@ use cody_events::thread::{
 };
 
 use super::build::*;
+use super::stage::*;
+use super::wishes::*;
 use crate::job::Command;
 use crate::job::RejectionCode::*;
 
@@ -84,6 +86,8 @@ fn checks_fit_the_claim_that_they_judge() {
     for wrong in [
         ChecksRan { tree: tree(2), ..passed.clone() },
         ChecksRan { verdict: None, ..passed.clone() },
+        ChecksRan { phase: CheckPhase::Repair, ..passed.clone() },
+        ONE.checked(1, CheckVerdict::Refused),
         ChecksRan { answers_finish: true, ..passed.clone() },
         ChecksRan { answers_finish: true, ..ONE.checked(1, CheckVerdict::Unchecked) },
     ] {
@@ -99,6 +103,15 @@ fn checks_fit_the_claim_that_they_judge() {
 }
 
 #[test]
+fn nobody_passes_checks_of_a_claim_that_is_to_be_refused() {
+    // Taken, it would fill the slot that the refusal needs, and the work would stand still.
+    at(Stage::Threaded)
+        .and(ONE.finish_turn(1, (BASE, BASE), FinishOutcome::Changed))
+        .when(record_checks(ONE.checked(BASE, CheckVerdict::Passed)))
+        .rejected(OutOfOrder);
+}
+
+#[test]
 fn a_review_fits_the_claim_and_comes_after_its_checks() {
     let accept = ONE.reviewed(2, 1, ReviewVerdict::Accept);
     for wrong in [
@@ -109,7 +122,9 @@ fn a_review_fits_the_claim_and_comes_after_its_checks() {
         at(Stage::ReviewAnswered).when(record_review(wrong)).rejected(OutOfOrder);
     }
     at(Stage::Claims).when(record_review(accept.clone())).rejected(OutOfOrder);
-    at(Stage::Checked).when(record_review(accept.clone())).rejected(OutOfOrder);
+    for stage in [Stage::Checked, Stage::Reviewing, Stage::InReviewCall] {
+        at(stage).when(record_review(accept.clone())).rejected(OutOfOrder);
+    }
     at(Stage::Answered).when(record_review(accept)).already_recorded();
 }
 

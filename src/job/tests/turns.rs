@@ -7,6 +7,8 @@ use cody_events::thread::{CallClass, ClaudeTurn, Purpose, StopReason};
 
 use super::build::*;
 use super::given::{Given, given};
+use super::stage::*;
+use super::wishes::*;
 use crate::job::{Conclusion, NextStep};
 
 const CONVERSE: NextStep = NextStep::Converse { thread: ThreadNumber(1) };
@@ -24,7 +26,7 @@ fn after(stops: &[StopReason]) -> Given {
 
 #[test]
 fn the_way_of_a_target_without_trouble() {
-    use cody_events::evidence::{CheckPhase, CheckVerdict};
+    use cody_events::evidence::CheckPhase;
     let (one, two) = (ThreadNumber(1), ThreadNumber(2));
     let checks = |phase, number| NextStep::RunChecks { phase, tree: tree(number) };
     let start = |purpose, parent| NextStep::StartThread { purpose, parent };
@@ -50,9 +52,6 @@ fn the_way_of_a_target_without_trouble() {
     for (stage, step) in steps {
         at(stage).next_step(1, step);
     }
-    assert_eq!(at(Stage::Checked).state.version, 11);
-    let verdict = CheckVerdict::Passed;
-    assert_eq!(ONE.checked(1, verdict).verdict, Some(verdict));
 }
 
 #[test]

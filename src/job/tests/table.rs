@@ -1,0 +1,126 @@
+//! The table of state and command: every wish has an answer in every stage of a target's way.
+
+use cody_events::attempt::AttemptEnd;
+use cody_events::evidence::{CheckSkip, CheckVerdict, ChecksRan};
+use cody_events::outcome::Outcome;
+use cody_events::thread::{CallClass, FinishOutcome, Purpose, ReviewVerdict, StopReason, ToolsRan};
+
+use super::build::*;
+use super::given::{Given, given};
+use super::stage::*;
+use super::wishes::*;
+use crate::job::{Command, Decision, RejectionCode, decide};
+
+/// One of each wish, and some more where it matters what it is about.
+fn wishes() -> Vec<(&'static str, Command)> {
+    let finish = ToolsRan { finish: Some(FinishOutcome::Changed), ..ONE.tools(1, 1, BASE, 1) };
+    let refused = ChecksRan {
+        skipped: Some(CheckSkip::ClaimRefused),
+        answers_finish: true,
+        ..ONE.checked(1, CheckVerdict::Refused)
+    };
+    vec![
+        ("create", create(wish(1))),
+        ("cancel", cancel()),
+        ("request 1", request(ONE.requested(1))),
+        ("request 2", request(ONE.requested(2))),
+        ("claim 1", Command::ClaimAttempt(ONE.started(1))),
+        ("end 1", end(ONE.ended(1, AttemptEnd::Lost))),
+        ("scan", record_scan(ONE.scanned())),
+        ("baseline", record_checks(ONE.baseline())),
+        ("change thread", start_thread(ONE.thread(1, Purpose::Change, BASE))),
+        ("fresh thread", start_thread(ONE.thread(2, Purpose::Fresh, BASE))),
+        ("permit", permit(ONE.permitted(1, 1, 1))),
+        ("permit again", permit(ONE.permitted(1, 1, 2))),
+        ("fail", fail(ONE.failed(1, 1, 1, CallClass::Overloaded))),
+        ("turn", record_turn(ONE.turn(1, 1))),
+        ("tools", record_tools(finish)),
+        ("passed", record_checks(ONE.checked(1, CheckVerdict::Passed))),
+        ("failed", record_checks(ONE.checked(1, CheckVerdict::Failed))),
+        ("refused", record_checks(refused)),
+        ("review thread", start_thread(ONE.thread(2, Purpose::Review, 1))),
+        ("review permit", permit(ONE.permitted(2, 1, 1))),
+        ("review turn", record_turn(ONE.said(2, 1, StopReason::EndTurn))),
+        ("accept", record_review(ONE.reviewed(2, 1, ReviewVerdict::Accept))),
+        ("object", record_review(ONE.reviewed(2, 1, ReviewVerdict::Object))),
+        ("diff-ready", ONE.finish(Outcome::DiffReady, Some(ONE.diff(1, false)))),
+        ("failed end", ONE.finish(Outcome::Failed, None)),
+        ("other target", request(On(2).requested(1))),
+    ]
+}
+
+/// Every stage, and the two ends, by a letter.
+fn states() -> Vec<(char, Given)> {
+    let mut states = vec![('-', given([]))];
+    states.extend(('A'..).zip(Stage::ALL).map(|(letter, stage)| (letter, at(stage))));
+    let failed = at(Stage::Claims).when(ONE.finish(Outcome::Failed, None)).accepted();
+    states.push(('f', failed));
+    states.push(('c', at(Stage::Claims).when(cancel()).accepted()));
+    states
+}
+
+fn mark(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Events(_) => "+",
+        Decision::AlreadyRecorded => "=",
+        Decision::Rejected(rejection) => match rejection.code {
+            RejectionCode::NoSuchJob | RejectionCode::NoSuchTarget => "?",
+            RejectionCode::JobExists => "!",
+            RejectionCode::OutOfOrder => ".",
+            RejectionCode::Fenced | RejectionCode::NoSuchRequest => "F",
+            RejectionCode::AttemptOpen => "A",
+            RejectionCode::PermitOpen => "P",
+            RejectionCode::NoSuchPermit => "p",
+            RejectionCode::TargetFinished
+            | RejectionCode::JobFinished
+            | RejectionCode::JobCancelled => "x",
+            other => panic!("{other} has no place in this table"),
+        },
+    }
+}
+
+#[test]
+fn every_wish_has_an_answer_in_every_state() {
+    let states = states();
+    let letters: Vec<String> = states.iter().map(|(letter, _)| letter.to_string()).collect();
+    let mut table = format!("{:14}{}\n", "", letters.join(" "));
+    for (name, command) in wishes() {
+        let marks: Vec<&str> =
+            states.iter().map(|(_, given)| mark(&decide(&given.state, &command))).collect();
+        table.push_str(&format!("{name:14}{}\n", marks.join(" ")));
+    }
+    // - no job, A waiting, B requested, C claimed, D scanned, E baseline, F thread, G call,
+    // H response, I claim, J checked, K review, L review's call, M review's response, N accepted,
+    // f failed, c cancelled. Marks: + happens, = has happened, . out of order, x over, F fenced,
+    // A attempt open, P permit open, p no permit, ! exists, ? no such job or target.
+    expect_test::expect![[r#"
+                      - A B C D E F G H I J K L M N f c
+        create        + ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! !
+        cancel        ? + + + + + + + + + + + + + + x =
+        request 1     ? + = = = = = = = = = = = = = x x
+        request 2     ? + A A A A A A A A A A A A A x x
+        claim 1       ? F + = = = = = = = = = = = = x x
+        end 1         ? = + + + + + + + + + + + + + + +
+        scan          ? F F + = = = = = = = = = = = x x
+        baseline      ? F F . + = = = = = = = = = = x x
+        change thread ? . . . . + = = = = = = = = = x x
+        fresh thread  ? . . . . . . . . . . = = = = x x
+        permit        ? . . . . . + P . . . . P . . x x
+        permit again  ? . . . . . . P . . . . P . . x x
+        fail          ? p p p p p p + = = = = = = = = =
+        turn          ? p p p p p p + = = = = = = = = =
+        tools         ? . . . . . . . + = = = = = = = =
+        passed        ? F F = = = = = = + = = = = = x x
+        failed        ? F F = = = = = = + = = = = = x x
+        refused       ? F F = = = = = = . = = = = = x x
+        review thread ? . . . . . . . . . + = = = = x x
+        review permit ? . . . . . . P . . . + P . . x x
+        review turn   ? p p p p p p p p p p p + = = p p
+        accept        ? = = = = = = = = . . . . + = x x
+        object        ? = = = = = = = = . . . . + = x x
+        diff-ready    ? . . . . . . . . . . . . . + = =
+        failed end    ? + + + + + + + + + + + + + + = =
+        other target  ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ?
+    "#]]
+    .assert_eq(&table);
+}

@@ -1,0 +1,137 @@
+//! Commands with sensible payloads, made from the facts that a test is about.
+
+use cody_events::attempt::{AttemptEnded, AttemptRequested};
+use cody_events::evidence::{ChecksRan, ChecksRanPayload, RepoScanned, RepoScannedPayload};
+use cody_events::job::{By, Location, Policy, TargetKind};
+use cody_events::raw::RawJson;
+use cody_events::thread::{
+    CallFailed, CallFailedPayload, CallPermitted, ClaudeTurn, ClaudeTurnPayload, DiffReviewed,
+    DiffReviewedPayload, ThreadStarted, ThreadStartedPayload, ToolsRan, ToolsRanPayload,
+};
+
+use super::build::limits;
+use crate::job::Command;
+use crate::job::command::{Checks, CreateJob, CreateRules, ModelStanding, NewTarget};
+
+/// The wish for a job like [`created`].
+pub fn wish(targets: u32) -> CreateJob {
+    CreateJob {
+        prompt: "Replace print by logging.".to_owned(),
+        notes: None,
+        targets: (1..=targets)
+            .map(|number| NewTarget {
+                kind: TargetKind::Github,
+                repository: format!("acme/app-{number}"),
+                location: Location { locator: format!("acme/app-{number}"), branch: None },
+                identity: format!("github.com/acme/app-{number}"),
+            })
+            .collect(),
+        checks: Checks::Detected,
+        policy: Policy::Review,
+        limits: limits(),
+        model: "claude-test".to_owned(),
+        effort: None,
+        bash: true,
+        app_version: "0.1.0".to_owned(),
+        rules: CreateRules {
+            max_targets: 5,
+            max_prompt_bytes: 65_536,
+            model: ModelStanding::Known,
+            floor_call_micros: 250_000,
+        },
+    }
+}
+
+pub fn create(wish: CreateJob) -> Command {
+    Command::CreateJob(Box::new(wish))
+}
+
+pub fn cancel() -> Command {
+    Command::CancelJob { by: By::Person, reason: "Changed my mind.".to_owned() }
+}
+
+fn raw() -> RawJson {
+    RawJson::parse("{}").unwrap()
+}
+
+pub fn record_scan(facts: RepoScanned) -> Command {
+    let payload = RepoScannedPayload {
+        manifests: Vec::new(),
+        checks: Vec::new(),
+        candidates: Vec::new(),
+        instruction_files: Vec::new(),
+        context: String::new(),
+    };
+    Command::RecordScan(Box::new((facts, payload)))
+}
+
+pub fn record_checks(facts: ChecksRan) -> Command {
+    let finish_result = facts.answers_finish.then(raw);
+    Command::RecordChecks(Box::new((
+        facts,
+        ChecksRanPayload { commands: Vec::new(), finish_result },
+    )))
+}
+
+pub fn start_thread(facts: ThreadStarted) -> Command {
+    let payload = ThreadStartedPayload { prefix: raw(), betas: Vec::new(), first_message: raw() };
+    Command::StartThread(Box::new((facts, payload)))
+}
+
+pub fn permit(permit: CallPermitted) -> Command {
+    Command::PermitCall { permit, notice: Vec::new() }
+}
+
+pub fn fail(facts: CallFailed) -> Command {
+    let payload = CallFailedPayload { message: "overloaded".to_owned() };
+    Command::FailCall(Box::new((facts, payload)))
+}
+
+pub fn record_turn(facts: ClaudeTurn) -> Command {
+    let payload = ClaudeTurnPayload {
+        content: vec![raw()],
+        stop_reason: "tool_use".to_owned(),
+        stop_details: None,
+    };
+    Command::RecordTurn(Box::new((facts, payload)))
+}
+
+pub fn record_tools(facts: ToolsRan) -> Command {
+    let payload = ToolsRanPayload {
+        results: Vec::new(),
+        changed: Vec::new(),
+        blobs: Vec::new(),
+        outputs: Vec::new(),
+        finish: None,
+        tools: Vec::new(),
+    };
+    Command::RecordTools(Box::new((facts, payload)))
+}
+
+pub fn record_review(facts: DiffReviewed) -> Command {
+    let payload = DiffReviewedPayload {
+        summary: "Seen.".to_owned(),
+        reasons: Vec::new(),
+        finish_result: facts.answers_finish.then(raw),
+    };
+    Command::RecordReview(Box::new((facts, payload)))
+}
+
+pub fn request(facts: AttemptRequested) -> Command {
+    Command::RequestAttempt {
+        target: facts.target,
+        base: facts.base,
+        executor: facts.executor,
+        why: facts.why,
+        request: facts.request,
+    }
+}
+
+pub fn end(facts: AttemptEnded) -> Command {
+    Command::EndAttempt {
+        target: facts.target,
+        request: facts.request,
+        how: facts.how,
+        detail: None,
+    }
+}
