@@ -57,6 +57,14 @@ impl World {
         finish(self.command(args)).await
     }
 
+    /// The end of the conversation about a target, for whoever wonders why a story went wrong.
+    pub async fn story_of(&self, target: u32) -> String {
+        let output = self.run(&["thread", "latest", &target.to_string(), "--full"]).await;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+
     /// The job's events, read while or after the program runs.
     pub async fn events(&self) -> Vec<Told> {
         events(&self.path("data")).await
