@@ -9,7 +9,9 @@ pub mod sqlite;
 pub mod subscription;
 pub mod verify;
 
+mod append;
 mod lock;
+mod payload;
 mod row;
 mod schema;
 mod writer;
@@ -21,6 +23,7 @@ use cody_events::ids::{CommandId, EventId};
 use uuid::Uuid;
 
 pub use lock::LockError;
+pub use payload::MAX_PAYLOAD_BYTES;
 pub use sqlite::SqliteLog;
 pub use subscription::{Cursor, Subscription};
 

@@ -67,10 +67,12 @@ WHEN NOT EXISTS (
 BEGIN
     SELECT RAISE(ABORT, 'a payload goes only after an event that says so');
 END;
-CREATE TRIGGER payloads_never_replace BEFORE INSERT ON payloads
-WHEN EXISTS (SELECT 1 FROM payloads WHERE position = NEW.position)
+CREATE TRIGGER payloads_come_with_their_event BEFORE INSERT ON payloads
+WHEN NEW.position IS NOT (SELECT MAX(position) FROM events)
+  OR (SELECT payload_commit FROM events WHERE position = NEW.position) IS NULL
+  OR EXISTS (SELECT 1 FROM payloads WHERE position = NEW.position)
 BEGIN
-    SELECT RAISE(ABORT, 'a payload is written once');
+    SELECT RAISE(ABORT, 'a payload is written once, with its event');
 END;
 
 CREATE TABLE writer_epoch (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) STRICT;
@@ -141,34 +143,49 @@ pub enum SchemaError {
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// Sets a writing connection up, and the tables if the file is new.
+/// Sets a writing connection up, and the tables if the file is new. A file that is not ours is left
+/// as it was found.
 pub(super) fn prepare(connection: &mut Connection) -> Result<(), SchemaError> {
     if rusqlite::version_number() < MIN_SQLITE {
         return Err(SchemaError::OldSqlite { found: rusqlite::version() });
     }
+    guard(connection)?;
+    let is_new = is_empty(connection)?;
+    if !is_new {
+        recognise(connection)?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    guard(connection)?;
-    let application: i32 = connection.pragma_query_value(None, "application_id", |r| r.get(0))?;
-    let version: i32 = connection.pragma_query_value(None, "user_version", |r| r.get(0))?;
-    match (application, version) {
-        (0, 0) => {
-            let tables: i64 =
-                connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |r| r.get(0))?;
-            if tables > 0 {
-                return Err(SchemaError::NotOurs);
-            }
-            let transaction = connection.transaction()?;
-            transaction.execute_batch(TABLES)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            transaction.commit()?;
-            Ok(())
-        }
-        (APPLICATION_ID, version) if version <= SCHEMA_VERSION => Ok(()),
+    if is_new {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Fails if the file is no log, or one that a later version wrote.
+pub(super) fn recognise(connection: &Connection) -> Result<(), SchemaError> {
+    match identity(connection)? {
+        (APPLICATION_ID, 1..=SCHEMA_VERSION) => Ok(()),
         (APPLICATION_ID, found) => Err(SchemaError::Newer { found }),
         _ => Err(SchemaError::NotOurs),
     }
+}
+
+fn is_empty(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    let tables: i64 =
+        connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(tables == 0 && identity(connection)? == (0, 0))
+}
+
+fn identity(connection: &Connection) -> Result<(i32, i32), rusqlite::Error> {
+    Ok((
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
+        connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
+    ))
 }
 
 /// What every connection is set to, reading or writing.

@@ -2,20 +2,21 @@
 //! ones that are used on blocking threads.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{TrySendError, sync_channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use cody_events::envelope::Recorded;
 use cody_events::ids::EventId;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
+use super::append::Prepared;
 use super::lock::{DirectoryLock, LockError};
+use super::payload::Stored;
 use super::subscription::{Cursor, ReadPages, Subscription};
-use super::writer::{
-    CODEC_PLAIN, CODEC_ZSTD, HeadState, Message, QUEUE, Sender, Writer, unavailable,
-};
+use super::writer::{HeadState, Message, Request, Writer, unavailable};
 use super::{Append, Appended, Head, Log, LogError, row, schema};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
@@ -24,8 +25,10 @@ use crate::entropy::Entropy;
 pub const FILE: &str = "log.db";
 /// Reading connections that are kept open for the next reader.
 const MAX_IDLE_READERS: usize = 4;
-/// The largest payload that a damaged row may make us allocate for.
-const MAX_PAYLOAD_BYTES: u64 = 1 << 32;
+/// Commands that may wait for the writer; further ones make their askers wait.
+const MAX_WAITING: usize = 1024;
+/// Payloads of more bytes are packed on a thread that may take its time.
+const MAX_INLINE_BYTES: usize = 64 * 1024;
 
 /// Why the log cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -38,16 +41,27 @@ pub enum OpenError {
     Missing(PathBuf),
 }
 
-/// A log kept in a data directory.
+/// A log kept in a data directory. Dropping it waits until what was sent to it is on disk.
 #[derive(Debug)]
 pub struct SqliteLog {
     readers: Arc<Readers>,
     /// Nothing if the log was opened for reading only.
-    writer: Option<Sender>,
+    writer: Option<WriterHandle>,
+    entropy: Option<Arc<dyn Entropy>>,
     head: watch::Receiver<Head>,
     epoch: u64,
-    /// Held as long as this log may write.
-    _lock: Option<DirectoryLock>,
+}
+
+/// The writer's thread and the way to it.
+#[derive(Debug)]
+struct WriterHandle {
+    /// Nothing only while the thread is being ended.
+    queue: Option<Sender<Message>>,
+    /// What bounds the queue.
+    places: Arc<Semaphore>,
+    thread: Option<JoinHandle<()>>,
+    /// Held until the thread has ended.
+    _lock: DirectoryLock,
 }
 
 /// Reading connections, made when needed.
@@ -64,7 +78,8 @@ impl SqliteLog {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, OpenError> {
-        make_private(dir).map_err(|source| LockError::Io { dir: dir.to_owned(), source })?;
+        let io = |source| LockError::Io { dir: dir.to_owned(), source };
+        make_private(dir).map_err(io)?;
         let lock = DirectoryLock::take(dir)?;
         let path = dir.join(FILE);
         let failed = |source| OpenError::Schema { path: path.clone(), source };
@@ -72,18 +87,24 @@ impl SqliteLog {
         schema::prepare(&mut connection).map_err(failed)?;
         let (epoch, head) = open_epoch(&connection).map_err(|error| failed(error.into()))?;
         let (tell_head, watch_head) = watch::channel(head.head);
-        let (sender, queue) = sync_channel(QUEUE);
-        let writer = Writer { connection, queue, clock, entropy, epoch, head, tell_head };
-        std::thread::Builder::new()
+        let (sender, queue) = channel();
+        let writer = Writer { connection, queue, clock, epoch, tell_head };
+        let thread = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run())
-            .map_err(|source| LockError::Io { dir: dir.to_owned(), source })?;
+            .map_err(io)?;
+        let writer = WriterHandle {
+            queue: Some(sender),
+            places: Arc::new(Semaphore::new(MAX_WAITING)),
+            thread: Some(thread),
+            _lock: lock,
+        };
         Ok(Self {
             readers: Arc::new(Readers { path, idle: Mutex::default() }),
-            writer: Some(sender),
+            writer: Some(writer),
+            entropy: Some(entropy),
             head: watch_head,
             epoch,
-            _lock: Some(lock),
         })
     }
 
@@ -94,16 +115,17 @@ impl SqliteLog {
             return Err(OpenError::Missing(dir.to_owned()));
         }
         let readers = Readers { path: path.clone(), idle: Mutex::default() };
-        let head = readers
-            .with(HeadState::read)
-            .map_err(|error| OpenError::Schema { path, source: error.into() })?;
+        let failed = |source| OpenError::Schema { path: path.clone(), source };
+        let connection = readers.open().map_err(|error| failed(error.into()))?;
+        schema::recognise(&connection).map_err(failed)?;
+        let head = HeadState::read(&connection).map_err(|error| failed(error.into()))?;
         let (_, watch_head) = watch::channel(head.head);
         Ok(Self {
             readers: Arc::new(readers),
             writer: None,
+            entropy: None,
             head: watch_head,
             epoch: 0,
-            _lock: None,
         })
     }
 
@@ -126,7 +148,7 @@ impl SqliteLog {
             Ok(())
         };
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Side(Box::new(side), reply)).await?;
+        self.send(Request::Side(Box::new(side), reply)).await?;
         answer.await.map_err(|_| closed())??;
         kept.await.map_err(|_| closed())
     }
@@ -143,20 +165,22 @@ impl SqliteLog {
             .map_err(|_| closed())?
     }
 
-    async fn send(&self, message: Message) -> Result<(), LogError> {
-        let writer = self.writer.as_ref().ok_or_else(|| {
-            LogError::Unavailable("this process opened the log for reading only".to_owned())
-        })?;
-        match writer.try_send(message) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Disconnected(_)) => Err(closed()),
-            Err(TrySendError::Full(message)) => {
-                // The queue is full: the asker waits on a thread that may block.
-                let writer = writer.clone();
-                tokio::task::spawn_blocking(move || writer.send(message).map_err(|_| closed()))
-                    .await
-                    .map_err(|_| closed())?
-            }
+    async fn send(&self, request: Request) -> Result<(), LogError> {
+        let writer = self.writer.as_ref().ok_or_else(reads_only)?;
+        let place = Arc::clone(&writer.places).acquire_owned().await.map_err(|_| closed())?;
+        let queue = writer.queue.as_ref().ok_or_else(closed)?;
+        queue.send(Message { request, place }).map_err(|_| closed())
+    }
+}
+
+impl Drop for WriterHandle {
+    fn drop(&mut self) {
+        self.queue = None;
+        // The lock goes only after the last commit, so that the next server finds a quiet file.
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the log's writer had panicked");
         }
     }
 }
@@ -210,8 +234,16 @@ impl ReadPages for Readers {
 #[async_trait]
 impl Log for SqliteLog {
     async fn append(&self, append: Append) -> Result<Appended, LogError> {
+        let entropy = self.entropy.clone().ok_or_else(reads_only)?;
+        let payloads = append.events.iter().filter_map(|event| event.payload.as_ref());
+        let prepared = match payloads.map(Vec::len).sum::<usize>() <= MAX_INLINE_BYTES {
+            true => Prepared::new(append, &*entropy),
+            false => tokio::task::spawn_blocking(move || Prepared::new(append, &*entropy))
+                .await
+                .map_err(|_| closed())?,
+        }?;
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Append(Box::new(append), reply)).await?;
+        self.send(Request::Append(Box::new(prepared), reply)).await?;
         answer.await.map_err(|_| closed())?
     }
 
@@ -241,7 +273,7 @@ impl Log for SqliteLog {
     }
 
     async fn payload(&self, position: u64) -> Result<Option<Vec<u8>>, LogError> {
-        let stored = self.read(move |connection| stored_payload(connection, position)).await?;
+        let stored = self.read(move |connection| Stored::find(connection, position)).await?;
         stored.map(|stored| stored.plaintext(position)).transpose()
     }
 
@@ -271,52 +303,6 @@ pub fn library_version() -> &'static str {
     rusqlite::version()
 }
 
-/// A payload's row.
-pub(super) struct StoredPayload {
-    pub codec: i64,
-    pub salt: Vec<u8>,
-    pub bytes: Vec<u8>,
-    pub length: u64,
-}
-
-impl StoredPayload {
-    /// The bytes that were given.
-    pub fn plaintext(self, position: u64) -> Result<Vec<u8>, LogError> {
-        let damaged =
-            |what: String| LogError::Damaged { place: format!("payload {position}"), what };
-        match self.codec {
-            CODEC_PLAIN => Ok(self.bytes),
-            CODEC_ZSTD => {
-                let capacity = usize::try_from(self.length.min(MAX_PAYLOAD_BYTES))
-                    .map_err(|error| damaged(error.to_string()))?;
-                zstd::bulk::decompress(&self.bytes, capacity)
-                    .map_err(|error| damaged(error.to_string()))
-            }
-            codec => Err(damaged(format!("codec {codec} is unknown"))),
-        }
-    }
-}
-
-pub(super) fn stored_payload(
-    connection: &Connection,
-    position: u64,
-) -> rusqlite::Result<Option<StoredPayload>> {
-    connection
-        .prepare_cached(
-            "SELECT p.codec, p.salt, p.bytes, e.payload_len FROM payloads p
-             JOIN events e ON e.position = p.position WHERE p.position = ?1",
-        )?
-        .query_row([position.cast_signed()], |row| {
-            Ok(StoredPayload {
-                codec: row.get(0)?,
-                salt: row.get(1)?,
-                bytes: row.get(2)?,
-                length: row.get::<_, Option<i64>>(3)?.unwrap_or(0).cast_unsigned(),
-            })
-        })
-        .optional()
-}
-
 pub(super) fn read_log(
     connection: &Connection,
     after: u64,
@@ -342,6 +328,10 @@ fn open_epoch(connection: &Connection) -> rusqlite::Result<(u64, HeadState)> {
 
 fn as_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn reads_only() -> LogError {
+    LogError::Unavailable("this process opened the log for reading only".to_owned())
 }
 
 fn closed() -> LogError {

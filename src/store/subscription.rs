@@ -65,6 +65,8 @@ pub trait ReadPages: Send + Sync {
 /// One follower. It holds a position and no events, however slow it is.
 pub struct Subscription {
     cursor: Cursor,
+    /// Whether the log has shown that it reaches as far as the first cursor.
+    is_placed: bool,
     pages: Arc<dyn ReadPages>,
     head: watch::Receiver<Head>,
 }
@@ -72,12 +74,23 @@ pub struct Subscription {
 impl Subscription {
     /// A follower of `pages` from `cursor` on, woken by `head`.
     pub fn new(cursor: Cursor, pages: Arc<dyn ReadPages>, head: watch::Receiver<Head>) -> Self {
-        Self { cursor, pages, head }
+        Self { cursor, is_placed: cursor == Cursor::START, pages, head }
     }
 
     /// The next events, at least one, strictly after those before; waits until there are some.
-    /// An error loses nothing: the next call goes on from the same place.
+    /// An error loses nothing: the next call goes on from the same place. A cursor that lies beyond
+    /// the log's end belongs to another log, or to one that was restored since, and is rejected.
     pub async fn next_page(&mut self) -> Result<Vec<Recorded>, LogError> {
+        if !self.is_placed {
+            let place = self.pages.page(self.cursor.0 - 1, 1).await?;
+            if place.first().is_none_or(|event| event.position != self.cursor.0) {
+                return Err(LogError::Rejected {
+                    code: "cursor-unknown",
+                    message: format!("the cursor {} lies beyond the log's end", self.cursor),
+                });
+            }
+            self.is_placed = true;
+        }
         loop {
             self.head.mark_unchanged();
             let page = self.pages.page(self.cursor.0, PAGE).await?;

@@ -1,23 +1,27 @@
 //! Checks a log against its own hashes, from the bytes up: every payload, every chain, every
-//! number. What it cannot see is a log that was cut off or rewritten as a whole; anchors do that.
+//! number, and that SQLite's indexes say the same as the tables. What it cannot see is a log that
+//! was cut off or rewritten as a whole; anchors do that.
 
 use std::collections::BTreeMap;
 
 use cody_events::digest::Sha256;
-use cody_events::hash::{SALT_BYTES, event_hash, log_hash, payload_commit};
+use cody_events::envelope::Recorded;
+use cody_events::hash::{event_hash, log_hash};
+use cody_events::time::Timestamp;
+use rusqlite::{Connection, params};
 
-use super::sqlite::{read_log, stored_payload};
-use super::{LogError, SqliteLog};
+use super::payload::Stored;
+use super::{LogError, SqliteLog, row};
 
 /// How many events are held at once.
-const PAGE: usize = 500;
+const PAGE: u32 = 500;
 
 /// What a check of the whole log found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// All is as it was written.
     Whole { events: u64, payloads: u64, removed_payloads: u64, log_hash: Sha256 },
-    /// The first place that is not.
+    /// The first place that is not; zero if no single event can be blamed.
     Broken { position: u64, what: String },
 }
 
@@ -26,35 +30,14 @@ impl SqliteLog {
     pub async fn verify(&self) -> Result<Verdict, LogError> {
         let mut check = Check::default();
         loop {
-            let after = check.position;
-            let found = self
-                .read(move |connection| {
-                    let page = read_log(connection, after, PAGE)?;
-                    let mut rows = Vec::with_capacity(page.len());
-                    for event in page {
-                        let payload = match event.payload_commit {
-                            Some(_) => stored_payload(connection, event.position)?,
-                            None => None,
-                        };
-                        rows.push((event, payload));
-                    }
-                    Ok(rows)
-                })
-                .await?;
-            if found.is_empty() {
-                return Ok(Verdict::Whole {
-                    events: check.position,
-                    payloads: check.payloads,
-                    removed_payloads: check.removed,
-                    log_hash: check.log_hash,
-                });
-            }
-            for (event, payload) in found {
-                let position = check.position + 1;
-                if let Err(what) = check.next(event, payload) {
-                    return Ok(Verdict::Broken { position, what });
-                }
-            }
+            let before = check.position;
+            // Each page is a short read, so that the WAL can start over in between.
+            let page = self.read(move |connection| Ok(check.page(connection).map(|()| check)));
+            check = match page.await? {
+                Ok(check) if check.position == before => break check.verdict(self).await,
+                Ok(check) => check,
+                Err(broken) => break Ok(broken),
+            };
         }
     }
 }
@@ -62,6 +45,7 @@ impl SqliteLog {
 struct Check {
     position: u64,
     log_hash: Sha256,
+    recorded_at: Timestamp,
     streams: BTreeMap<String, (u64, Sha256)>,
     payloads: u64,
     removed: u64,
@@ -72,6 +56,7 @@ impl Default for Check {
         Self {
             position: 0,
             log_hash: Sha256::ZERO,
+            recorded_at: Timestamp(i64::MIN),
             streams: BTreeMap::new(),
             payloads: 0,
             removed: 0,
@@ -80,10 +65,38 @@ impl Default for Check {
 }
 
 impl Check {
+    /// Goes on over the next page; nothing moves if there is none.
+    fn page(&mut self, connection: &Connection) -> Result<(), Verdict> {
+        self.read_page(connection)
+            .map_err(|what| Verdict::Broken { position: self.position + 1, what })
+    }
+
+    fn read_page(&mut self, connection: &Connection) -> Result<(), String> {
+        let text = |error: rusqlite::Error| format!("the row cannot be read: {error}");
+        let sql = format!(
+            "SELECT {} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2",
+            row::COLUMNS
+        );
+        let mut statement = connection.prepare_cached(&sql).map_err(text)?;
+        let mut rows = statement.query(params![self.position.cast_signed(), PAGE]).map_err(text)?;
+        while let Some(row) = rows.next().map_err(text)? {
+            let event = row::read(row).map_err(text)?;
+            let payload = Stored::find(connection, event.position).map_err(text)?;
+            let is_redacted = match payload {
+                Some(_) => false,
+                // Asked after the payload: the event that names it is written first.
+                None => is_redacted(connection, event.position).map_err(text)?,
+            };
+            self.next(event, payload, is_redacted)?;
+        }
+        Ok(())
+    }
+
     fn next(
         &mut self,
-        event: cody_events::envelope::Recorded,
-        payload: Option<super::sqlite::StoredPayload>,
+        event: Recorded,
+        payload: Option<Stored>,
+        is_redacted: bool,
     ) -> Result<(), String> {
         let position = self.position + 1;
         if event.position != position {
@@ -94,23 +107,18 @@ impl Check {
         if event.version != version + 1 {
             return Err(format!("version {} follows {version} in {}", event.version, event.stream));
         }
-        if let Some(commit) = event.payload_commit {
-            match payload {
-                Some(stored) => {
-                    let salt: [u8; SALT_BYTES] = stored
-                        .salt
-                        .as_slice()
-                        .try_into()
-                        .map_err(|_| "the salt is cut".to_owned())?;
-                    let plaintext =
-                        stored.plaintext(position).map_err(|error| error.to_string())?;
-                    if payload_commit(&salt, &plaintext) != commit {
-                        return Err("the payload is not what was written".to_owned());
-                    }
-                    self.payloads += 1;
-                }
-                None => self.removed += 1,
+        if event.recorded_at < self.recorded_at {
+            return Err("it was recorded before the event before it".to_owned());
+        }
+        match (event.payload_commit, payload) {
+            (Some(commit), Some(stored)) => {
+                stored.check(&commit)?;
+                self.payloads += 1;
             }
+            (Some(_), None) if is_redacted => self.removed += 1,
+            (Some(_), None) => return Err("the payload is gone, and no event says so".to_owned()),
+            (None, Some(_)) => return Err("there is a payload that no event has".to_owned()),
+            (None, None) => {}
         }
         if event_hash(&previous, &event) != event.event_hash {
             return Err("the event's hash does not fit its content".to_owned());
@@ -122,6 +130,52 @@ impl Check {
         self.streams.insert(event.stream, (event.version, event.event_hash));
         self.position = position;
         self.log_hash = log_hash;
+        self.recorded_at = event.recorded_at;
         Ok(())
+    }
+
+    /// What there is to say once all events were good.
+    async fn verdict(self, log: &SqliteLog) -> Result<Verdict, LogError> {
+        if let Err(what) = log.read(|connection| Ok(check_file(connection))).await? {
+            return Ok(Verdict::Broken { position: 0, what });
+        }
+        Ok(Verdict::Whole {
+            events: self.position,
+            payloads: self.payloads,
+            removed_payloads: self.removed,
+            log_hash: self.log_hash,
+        })
+    }
+}
+
+fn is_redacted(connection: &Connection, position: u64) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM events
+             WHERE type = 'payload-redacted' AND json_extract(facts, '$.position') = ?1)",
+        )?
+        .query_row([position.cast_signed()], |row| row.get(0))
+}
+
+/// What the events alone do not show: that the indexes agree with the tables, and that no payload
+/// lies where there is no event.
+fn check_file(connection: &Connection) -> Result<(), String> {
+    let text = |error: rusqlite::Error| format!("the file cannot be read: {error}");
+    let told: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(text)?;
+    if told != "ok" {
+        return Err(format!("the file is damaged: {told}"));
+    }
+    let is_stray = connection
+        .query_row(
+            "SELECT EXISTS (SELECT 1 FROM payloads
+             WHERE position NOT IN (SELECT position FROM events))",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(text)?;
+    match is_stray {
+        true => Err("there is a payload that no event has".to_owned()),
+        false => Ok(()),
     }
 }

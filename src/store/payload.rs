@@ -1,0 +1,115 @@
+//! Payloads as they are kept: salted and committed to, and packed where that is shorter. What goes
+//! into the hashes is the plaintext, so a payload can be packed anew without touching the chain.
+
+use cody_events::digest::Sha256;
+use cody_events::hash::{SALT_BYTES, payload_commit};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::LogError;
+
+/// The most bytes that one payload may have. SQLite itself ends at 10^9.
+pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024 * 1024;
+
+/// Payloads of fewer bytes are kept as they are.
+const MIN_PACKED_BYTES: usize = 128;
+const ZSTD_LEVEL: i32 = 3;
+
+/// How a payload is kept.
+const CODEC_PLAIN: i64 = 0;
+const CODEC_ZSTD: i64 = 1;
+
+/// What is written beside a payload's plaintext.
+pub(super) struct Packed {
+    pub salt: [u8; SALT_BYTES],
+    pub commit: Sha256,
+    /// One zstd frame; nothing if the plaintext is no longer than that.
+    frame: Option<Vec<u8>>,
+}
+
+impl Packed {
+    /// Packs `plaintext`. This is the slow part of an append, so it is done before the writer's turn.
+    pub fn new(salt: [u8; SALT_BYTES], plaintext: &[u8]) -> Self {
+        let frame = (plaintext.len() >= MIN_PACKED_BYTES)
+            .then(|| zstd::bulk::compress(plaintext, ZSTD_LEVEL).ok())
+            .flatten()
+            .filter(|frame| frame.len() < plaintext.len());
+        Self { salt, commit: payload_commit(&salt, plaintext), frame }
+    }
+
+    /// Writes the payload of the event at `position`.
+    pub fn insert(
+        &self,
+        connection: &Connection,
+        position: u64,
+        plaintext: &[u8],
+    ) -> rusqlite::Result<()> {
+        let (codec, bytes) = match &self.frame {
+            Some(frame) => (CODEC_ZSTD, frame.as_slice()),
+            None => (CODEC_PLAIN, plaintext),
+        };
+        connection
+            .prepare_cached("INSERT INTO payloads VALUES (?1, ?2, NULL, ?3, ?4)")?
+            .execute(params![position.cast_signed(), codec, self.salt, bytes])?;
+        Ok(())
+    }
+}
+
+/// A payload's row.
+pub(super) struct Stored {
+    codec: i64,
+    salt: [u8; SALT_BYTES],
+    bytes: Vec<u8>,
+    /// The plaintext's length, as the event has it.
+    length: u64,
+}
+
+impl Stored {
+    /// Reads the payload at `position`, if it is there.
+    pub fn find(connection: &Connection, position: u64) -> rusqlite::Result<Option<Self>> {
+        connection
+            .prepare_cached(
+                "SELECT p.codec, p.salt, p.bytes, e.payload_len FROM payloads p
+                 JOIN events e ON e.position = p.position WHERE p.position = ?1",
+            )?
+            .query_row([position.cast_signed()], Self::read)
+            .optional()
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            codec: row.get(0)?,
+            salt: row.get(1)?,
+            bytes: row.get(2)?,
+            length: row.get::<_, Option<i64>>(3)?.unwrap_or(0).cast_unsigned(),
+        })
+    }
+
+    /// Whether the plaintext is the one that `commit` was made of, and as long as its event says.
+    pub fn check(self, commit: &Sha256) -> Result<(), String> {
+        let (salt, length) = (self.salt, self.length);
+        let plaintext = self.unpack()?;
+        if plaintext.len() as u64 != length || payload_commit(&salt, &plaintext) != *commit {
+            return Err("the payload is not what was written".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The bytes that were given.
+    pub fn plaintext(self, position: u64) -> Result<Vec<u8>, LogError> {
+        self.unpack()
+            .map_err(|what| LogError::Damaged { place: format!("payload {position}"), what })
+    }
+
+    fn unpack(self) -> Result<Vec<u8>, String> {
+        match self.codec {
+            CODEC_PLAIN => Ok(self.bytes),
+            CODEC_ZSTD => {
+                // A damaged length must not make us ask for all the memory there is.
+                let capacity = usize::try_from(self.length).unwrap_or(usize::MAX);
+                zstd::bulk::decompress(&self.bytes, capacity.min(MAX_PAYLOAD_BYTES))
+                    .map_err(|error| error.to_string())
+            }
+            codec => Err(format!("codec {codec} is unknown")),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A process that dies while it appends, and a disk that takes nothing more: whatever was answered
+//! is there afterwards, and the log is whole.
+//!
+//! The child process is this very test program, asked for one of the tests that do nothing unless
+//! the variable `CODY_LOG_CHILD` names a directory.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use cody_batch::clock::SystemClock;
+use cody_batch::store::verify::Verdict;
+use cody_batch::store::{Appended, Expected, Log, LogError, SqliteLog};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::support::{Directory, append, cases, event, event_with, open_sqlite, read_all};
+
+const CHILD: &str = "CODY_LOG_CHILD";
+const FIRST_ID: &str = "CODY_LOG_FIRST_ID";
+
+/// Starts this program as a child that runs the test `name` on `directory`.
+fn start(name: &str, directory: &Path, first_id: u64) -> Child {
+    // A write beyond the limit of a file's size is to fail, not to kill.
+    Command::new("sh")
+        .args(["-c", r#"trap "" XFSZ; exec "$@""#, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+        .env(CHILD, directory)
+        .env(FIRST_ID, first_id.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// The directory that we are asked to write in, if we are the child.
+fn as_child() -> Option<(PathBuf, u64)> {
+    let directory = std::env::var_os(CHILD)?;
+    let first_id = std::env::var(FIRST_ID).ok()?.parse().ok()?;
+    Some((directory.into(), first_id))
+}
+
+/// Says that `id` was answered with `position`, in one write.
+fn acknowledge(id: u64, position: u64) {
+    let line = format!("acked {id} {position}\n");
+    std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+    std::io::stdout().flush().unwrap();
+}
+
+fn acknowledged(line: &str) -> Option<(u64, u64)> {
+    let (id, position) = line.strip_prefix("acked ")?.split_once(' ')?;
+    Some((id.parse().ok()?, position.parse().ok()?))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs only as the child of another test"]
+async fn child_appends_until_it_is_killed() {
+    let Some((directory, first_id)) = as_child() else { return };
+    let log = Arc::new(open_sqlite(&directory, Arc::new(SystemClock)));
+    let writers = (0..4u64).map(|writer| {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move {
+            for number in 0.. {
+                let id = first_id + number * 4 + writer;
+                let long = format!("\"{}\"", "x".repeat(usize::try_from(id % 5_000).unwrap()));
+                let events = vec![event(id), event_with(id, &long), event(id)];
+                let stream = format!("s{}", id % 7);
+                let wish = append(&stream, Expected::Any, id.into(), events);
+                match log.append(wish).await.unwrap() {
+                    Appended::Appended { first_position, .. } => acknowledge(id, first_position),
+                    other => panic!("{other:?}"),
+                }
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_kill_at_any_moment_loses_nothing_that_was_answered() {
+    let directory = Directory::new();
+    let mut acked = Vec::new();
+    for case in 0..u64::from(cases(20)) {
+        let name = "death::child_appends_until_it_is_killed";
+        let mut child = start(name, directory.path(), case * 1_000_000);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Different numbers of answers, so that the kill meets different moments.
+        let enough = 1 + case * 7 % 41;
+        let mut answers = 0;
+        while answers < enough {
+            let line = lines.next().expect("the child ended by itself").unwrap();
+            acked.extend(acknowledged(&line).inspect(|_| answers += 1));
+        }
+        child.kill().unwrap();
+        // What was answered between the count and the kill counts as well; the last line may be cut.
+        acked.extend(lines.map_while(Result::ok).filter_map(|line| acknowledged(&line)));
+        child.wait().unwrap();
+    }
+    let log = directory.sqlite();
+    let all = read_all(&log, 1_000).await;
+    for (id, position) in &acked {
+        let three = &all[usize::try_from(position - 1).unwrap()..][..3];
+        let ids: Vec<u128> = three.iter().map(|e| e.command_id.0.as_u128()).collect();
+        assert_eq!(ids, [u128::from(*id); 3], "position {position}");
+    }
+    assert!(all.len() >= acked.len() * 3);
+    assert_eq!(all.len() % 3, 0, "a command is there in part");
+    let events = all.len() as u64;
+    match log.verify().await.unwrap() {
+        Verdict::Whole { events: found, .. } => assert_eq!(found, events),
+        broken => panic!("{broken:?}"),
+    }
+    println!("{} kills, {} commands answered, {events} events", cases(20), acked.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs only as the child of another test"]
+async fn child_runs_out_of_disk() {
+    let Some((directory, first_id)) = as_child() else { return };
+    let log = open_sqlite(&directory, Arc::new(SystemClock));
+    let payload = format!("\"{}\"", "0123456789".repeat(20_000));
+    let all = getrlimit(Resource::Fsize);
+    let mut id = first_id;
+    for _ in 0..3 {
+        let size = std::fs::metadata(directory.join("log.db-wal")).map_or(0, |file| file.len());
+        limit(size + 300_000, all);
+        let mut refusals = 0;
+        while refusals < 3 {
+            id += 1;
+            let mut events = vec![event(id), event_with(id, &noise(id)), event(id)];
+            events[2].payload = Some(payload.clone().into_bytes());
+            match log.append(append("s", Expected::Any, id.into(), events)).await {
+                Ok(Appended::Appended { first_position, .. }) => acknowledge(id, first_position),
+                Err(LogError::Unavailable(_)) => refusals += 1,
+                other => panic!("{other:?}"),
+            }
+            assert!(log.head().await.is_ok(), "what is there can still be read");
+        }
+        // There is room again: the same log goes on, without being opened anew.
+        limit(u64::MAX, all);
+        id += 1;
+        match log.append(append("s", Expected::Any, id.into(), vec![event(id); 3])).await {
+            Ok(Appended::Appended { first_position, .. }) => acknowledge(id, first_position),
+            other => panic!("{other:?}"),
+        }
+    }
+    std::io::stdout().lock().write_all(b"done\n").unwrap();
+}
+
+fn limit(bytes: u64, all: Rlimit) {
+    let current = if bytes == u64::MAX { all.current } else { Some(bytes) };
+    setrlimit(Resource::Fsize, Rlimit { current, ..all }).unwrap();
+}
+
+/// JSON that does not get shorter by packing.
+fn noise(seed: u64) -> String {
+    let hash = |i: u64| cody_events::digest::Sha256::of(&(seed * 1_000 + i).to_be_bytes());
+    let hashes: String = (0..300).map(|i| hash(i).to_string()).collect();
+    format!("\"{hashes}\"")
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_recovers_without_losing_anything() {
+    let directory = Directory::new();
+    let child = start("death::child_runs_out_of_disk", directory.path(), 0);
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.lines().any(|line| line == "done"), "{told}");
+    let acked: Vec<_> = told.lines().filter_map(acknowledged).collect();
+    assert!(acked.len() > 3, "{told}");
+    let log = SqliteLog::open_to_read(directory.path()).unwrap();
+    let all = read_all(&log, 1_000).await;
+    let found: Vec<_> = all
+        .chunks(3)
+        .map(|three| (u64::try_from(three[0].command_id.0.as_u128()).unwrap(), three[0].position))
+        .collect();
+    assert_eq!(found, acked);
+    assert!(matches!(log.verify().await.unwrap(), Verdict::Whole { .. }));
+}
