@@ -2,7 +2,7 @@
 //! against a model in memory, and can be run against the next one. What only a file can go through
 //! (kills, damage, a full disk, foreign statements) is held against the log in SQLite alone.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is wrong")]
+#![expect(clippy::unwrap_used, reason = "a test panics where it is wrong")]
 
 #[path = "store_conformance/contract.rs"]
 mod contract;

@@ -116,7 +116,8 @@ mod tests {
         let event_hash = event_hash(&Sha256::ZERO, &event);
         let log_hash = log_hash(&Sha256::ZERO, 1, &event_hash);
         let document = include_str!("../../docs/log-format.md");
-        for hash in [event.payload_commit.unwrap(), event_hash, log_hash] {
+        let root = crate::merkle::root(&[event_hash.as_bytes()]);
+        for hash in [event.payload_commit.unwrap(), event_hash, log_hash, root] {
             assert!(document.contains(&hash.to_string()), "docs/log-format.md lacks {hash}");
         }
     }

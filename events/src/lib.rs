@@ -4,6 +4,7 @@
 pub mod envelope;
 pub mod event;
 pub mod hash;
+pub mod merkle;
 
 pub mod attempt;
 pub mod delivery;

@@ -13,6 +13,9 @@ use uuid::Uuid;
 
 use crate::support::{SetClock, append, command, event, event_with, logs, places, read_all};
 
+/// A way to make another command of the same name.
+type Change = fn(&mut Append);
+
 const fn appended(first_position: u64, last_position: u64, last_version: u64) -> Appended {
     Appended::Appended { first_position, last_position, last_version }
 }
@@ -145,7 +148,7 @@ async fn a_command_sent_again_is_told_where_it_is() {
     let original = || append("a", Expected::NoStream, 1, vec![event(1), event_with(2, "[1]")]);
     let duplicate =
         Appended::Duplicate { first_position: 1, last_position: 2, stream: "a".to_owned() };
-    let changes: [(&str, fn(&mut Append)); 7] = [
+    let changes: [(&str, Change); 7] = [
         ("facts", |a| a.events[0] = event(9)),
         ("kind", |a| a.events[0].kind = "resumed".to_owned()),
         ("payload", |a| a.events[1] = event_with(2, "[2]")),

@@ -55,8 +55,11 @@ pub fn places() -> [(&'static str, Box<dyn Place>); 2] {
     [("model", Box::new(ModelPlace::default())), ("sqlite", Box::new(Directory::new()))]
 }
 
+/// What keeps a log, the log, and where it lives.
+type OpenLog = (&'static str, Arc<dyn Log>, Box<dyn Place>);
+
 /// Every kind of log there is, empty and open.
-pub fn logs() -> Vec<(&'static str, Arc<dyn Log>, Box<dyn Place>)> {
+pub fn logs() -> Vec<OpenLog> {
     let open = |(name, place): (_, Box<dyn Place>)| {
         let log = place.open(Arc::new(SetClock::new(1_000)));
         (name, log, place)
