@@ -5,6 +5,8 @@
 
 #[path = "claude_wire/foreign.rs"]
 mod foreign;
+#[path = "foreign/peers.rs"]
+mod peers;
 #[path = "claude_wire/strictness.rs"]
 mod strictness;
 #[path = "claude_wire/support.rs"]

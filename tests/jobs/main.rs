@@ -1,10 +1,14 @@
 //! Whole jobs, from the command line to the patch: the built program, real git, real sandboxes, real
 //! child processes. Only Claude is played, over the real wire protocol.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is wrong")]
+
 mod demo;
 mod foreign;
 mod harness;
 mod kills;
 mod outcomes;
+#[path = "../foreign/peers.rs"]
+mod peers;
 mod real;
 mod rejections;
