@@ -150,8 +150,12 @@ fn check_limits(wish: &CreateJob) -> Result<(), Rejection> {
         ));
     }
     let floor = wish.rules.floor_call_micros;
-    let budget = limits.budget_micros.min(limits.job_budget_micros.unwrap_or(u64::MAX));
-    if budget < floor {
+    let budgets = [
+        ("--budget-usd", Some(limits.budget_micros)),
+        ("job_budget_usd", limits.job_budget_micros),
+    ];
+    for (name, budget) in budgets {
+        let Some(budget) = budget.filter(|budget| *budget < floor) else { continue };
         return Err(Rejection::new(
             RejectionCode::BudgetTooSmall,
             format!(
@@ -160,7 +164,7 @@ fn check_limits(wish: &CreateJob) -> Result<(), Rejection> {
                 wish.model,
                 dollars(floor)
             ),
-            format!("Set --budget-usd to at least {}, or take a smaller model.", dollars(floor)),
+            format!("Set {name} to at least {}, or take a smaller model.", dollars(floor)),
         ));
     }
     Ok(())

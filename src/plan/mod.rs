@@ -1,11 +1,12 @@
 //! From what somebody asks for to a command: repositories named in one form, models and prices
-//! looked up. Nothing is fetched and nothing is recorded here.
+//! looked up. Nothing is fetched and nothing is recorded here; whether the job as a whole can be
+//! accepted is for `job` to say.
+
+mod request;
 
 use std::path::{Path, PathBuf};
 
 use cody_events::job::{Effort, Limits, Location, Policy};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::claude::models::{Date, ModelRefusal, ModelTable};
 use crate::config::{GitConfig, JobConfig};
@@ -13,42 +14,28 @@ use crate::git::{BadLocator, Locator};
 use crate::job::command::{Checks, CreateJob, CreateRules, ModelStanding, NewTarget};
 use crate::job::{Rejection, RejectionCode};
 
-/// What a job is asked to be. This is also the form of `job.toml`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct JobRequest {
-    /// What to change.
-    pub prompt: String,
-    /// Words for the people who will read the job; Claude does not see them.
-    pub notes: Option<String>,
-    /// `owner/name`, https URLs or local paths.
-    pub repositories: Vec<String>,
-    /// A branch that all repositories have; nothing means each one's default branch.
-    pub branch: Option<String>,
-    /// Commands that must pass afterwards; none means that the scan finds them.
-    pub checks: Vec<String>,
-    /// Whether to run no checks at all.
-    pub no_checks: bool,
-    pub model: Option<String>,
-    pub effort: Option<Effort>,
-    /// Dollars for each repository, as text: `2.50`.
-    pub budget_usd: Option<String>,
-    /// Dollars for the whole job.
-    pub job_budget_usd: Option<String>,
-    pub max_turns: Option<u32>,
-    /// What becomes of an accepted diff.
-    pub policy: Option<Policy>,
-    /// Whether Claude may not run commands.
-    pub no_bash: bool,
-}
+pub use request::JobRequest;
 
 /// Which local paths a door may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LocalPaths {
     /// All: the person at this machine named them.
     Any,
-    /// Those below these directories.
+    /// Those in or below these directories. Outside of them it is not even told what there is.
     Below(Vec<PathBuf>),
+}
+
+impl LocalPaths {
+    /// Whether `path`, which has no links in it, may be used.
+    fn allow(&self, path: &Path) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Below(roots) => roots
+                .iter()
+                .filter_map(|root| root.canonicalize().ok())
+                .any(|root| path.starts_with(root)),
+        }
+    }
 }
 
 /// What planning needs to know of the server.
@@ -64,13 +51,18 @@ pub struct Planner<'a> {
 impl Planner<'_> {
     /// The command that creates the job, or why there can be none.
     pub fn plan(&self, request: &JobRequest) -> Result<CreateJob, Rejection> {
+        let branch = request.branch.as_deref().map(str::trim).filter(|branch| !branch.is_empty());
+        if let Some(branch) = branch {
+            check_branch(branch)?;
+        }
         let targets = request
             .repositories
             .iter()
-            .map(|text| self.target(text, request.branch.as_deref()))
+            .map(|text| self.target(text, branch))
             .collect::<Result<Vec<_>, _>>()?;
         let model = request.model.clone().unwrap_or_else(|| self.job.model.clone());
         let (standing, floor_call_micros) = self.standing(&model, request.prompt.len());
+        self.check_effort(&model, request.effort)?;
         Ok(CreateJob {
             prompt: request.prompt.clone(),
             notes: request.notes.clone(),
@@ -142,32 +134,81 @@ impl Planner<'_> {
         }
     }
 
-    fn target(&self, text: &str, branch: Option<&str>) -> Result<NewTarget, Rejection> {
-        let locator =
-            Locator::parse(text, &self.git.allowed_hosts).map_err(|error| rejected(&error))?;
-        locator.check().map_err(|error| rejected(&error))?;
-        if let Some(path) = locator.local_path() {
-            self.check_local(path)?;
+    /// An effort that the model does not take would end every target at its first call.
+    fn check_effort(&self, model: &str, effort: Option<Effort>) -> Result<(), Rejection> {
+        let (Some(effort), Ok(offer)) = (effort, self.models.lookup(model, self.today)) else {
+            return Ok(());
+        };
+        let taken = &offer.model.efforts;
+        if taken.contains(&effort) {
+            return Ok(());
         }
+        let names: Vec<String> = taken.iter().map(Effort::to_string).collect();
+        Err(Rejection::new(
+            RejectionCode::BadEffort,
+            format!("The model `{model}` does not take the effort `{effort}`."),
+            match names.is_empty() {
+                true => "Leave the effort out, or take another model.".to_owned(),
+                false => format!("Choose one of {}, or leave it out.", names.join(", ")),
+            },
+        ))
+    }
+
+    fn target(&self, text: &str, branch: Option<&str>) -> Result<NewTarget, Rejection> {
+        let locator = Locator::parse(text, &self.git.allowed_hosts).map_err(|error| {
+            match (&error, &self.local_paths) {
+                // Whether there is something outside the roots is nobody's business.
+                (BadLocator::NoSuchPath(path), LocalPaths::Below(_)) => not_allowed(path),
+                _ => rejected(&error),
+            }
+        })?;
+        if let Some(path) = locator.local_path().filter(|path| !self.local_paths.allow(path)) {
+            return Err(not_allowed(path));
+        }
+        locator.check().map_err(|error| rejected(&error))?;
         Ok(NewTarget {
             kind: locator.kind(),
             repository: locator.display_name(),
             location: Location { locator: locator.normalised(), branch: branch.map(str::to_owned) },
-            identity: locator.identity(),
+            identity: identity(&locator),
         })
     }
+}
 
-    fn check_local(&self, path: &Path) -> Result<(), Rejection> {
-        match &self.local_paths {
-            LocalPaths::Any => Ok(()),
-            LocalPaths::Below(roots) if roots.iter().any(|root| path.starts_with(root)) => Ok(()),
-            LocalPaths::Below(_) => Err(Rejection::new(
-                RejectionCode::PathNotAllowed,
-                format!("The path `{}` may not be used through this door.", path.display()),
-                "Ask the server's owner to add its folder to CODY_LOCAL_ROOTS.",
-            )),
-        }
+/// What two spellings of one repository have in common; a local one may be named by its `.git`.
+fn identity(locator: &Locator) -> String {
+    match locator.local_path() {
+        Some(path) if path.ends_with(".git") => path.parent().unwrap_or(path).display().to_string(),
+        Some(_) | None => locator.identity(),
     }
+}
+
+/// A name that no branch can have is told before anything is fetched.
+fn check_branch(branch: &str) -> Result<(), Rejection> {
+    let is_odd = |c: char| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c);
+    let is_bad = branch.starts_with(['-', '/'])
+        || branch.ends_with(['/', '.'])
+        || branch.contains("..")
+        || branch.contains("@{")
+        || branch.contains(is_odd)
+        || branch.len() > 200;
+    if is_bad {
+        let shown: String = branch.chars().take(60).collect();
+        return Err(Rejection::new(
+            RejectionCode::BadBranch,
+            format!("`{}` is no name of a branch.", shown.escape_debug()),
+            "Name a branch that all repositories have, or leave it out for each one's default.",
+        ));
+    }
+    Ok(())
+}
+
+fn not_allowed(path: &Path) -> Rejection {
+    Rejection::new(
+        RejectionCode::PathNotAllowed,
+        format!("The path `{}` may not be used through this door.", path.display()),
+        "Ask the server's owner to add its folder to CODY_LOCAL_ROOTS, or check the path.",
+    )
 }
 
 fn rejected(error: &BadLocator) -> Rejection {
@@ -192,3 +233,6 @@ fn rejected(error: &BadLocator) -> Rejection {
     message.push('.');
     Rejection::new(code, message, next_step)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! What somebody asks for, in words of their own: the form of `job.toml`, and what doors fill in.
+//! Nothing is checked here but the shape.
+
+use cody_events::job::{Effort, Policy};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// A job as it is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobRequest {
+    /// What to change.
+    pub prompt: String,
+    /// Words for the people who will read the job; Claude does not see them.
+    pub notes: Option<String>,
+    /// `owner/name`, https URLs or local paths.
+    pub repositories: Vec<String>,
+    /// A branch that all repositories have; nothing means each one's default branch.
+    pub branch: Option<String>,
+    /// Commands that must pass afterwards; none means that the scan finds some.
+    pub checks: Vec<String>,
+    /// Whether to run no checks at all.
+    pub no_checks: bool,
+    /// Nothing means the server's default.
+    pub model: Option<String>,
+    /// How hard Claude thinks; nothing means as the model does by itself.
+    pub effort: Option<Effort>,
+    /// The most to spend on each repository, in dollars: `2.50`. Nothing means the server's default.
+    #[serde(deserialize_with = "dollars")]
+    #[schemars(schema_with = "dollars_schema")]
+    pub budget_usd: Option<String>,
+    /// The most to spend on all repositories together, in dollars.
+    #[serde(deserialize_with = "dollars")]
+    #[schemars(schema_with = "dollars_schema")]
+    pub job_budget_usd: Option<String>,
+    /// The most responses of Claude for each repository. Nothing means the server's default.
+    pub max_turns: Option<u32>,
+    /// What becomes of an accepted diff; nothing means that a person reviews it.
+    pub policy: Option<Policy>,
+    /// Whether Claude may not run commands.
+    pub no_bash: bool,
+}
+
+/// An amount as text, also where it was written as a number: the shortest text that stands for a
+/// number is the one that was written, so that no cent is lost.
+fn dollars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Amount {
+        Text(String),
+        Whole(u64),
+        Decimal(f64),
+    }
+    Ok(Option::<Amount>::deserialize(deserializer)?.map(|amount| match amount {
+        Amount::Text(text) => text,
+        Amount::Whole(whole) => whole.to_string(),
+        Amount::Decimal(decimal) => decimal.to_string(),
+    }))
+}
+
+fn dollars_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            { "type": "string", "pattern": r"^(\d+(\.\d{0,6})?|\.\d{1,6})$", "examples": ["2.50"] },
+            { "type": "number", "minimum": 0 },
+            { "type": "null" }
+        ]
+    })
+}
