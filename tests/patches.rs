@@ -235,7 +235,8 @@ fn a_patch_applied_to_the_base_is_the_recorded_tree() {
 #[test]
 fn hard_changes_apply() {
     let file = |text: &str| Thing::File(text.as_bytes().to_vec());
-    let cases: Vec<(Vec<(&str, Thing)>, Vec<(&str, Thing)>)> = vec![
+    type Entries = Vec<(&'static str, Thing)>;
+    let cases: Vec<(Entries, Entries)> = vec![
         (vec![("a", file("x\n"))], vec![("a/b", file("x\n"))]),
         (vec![("a/b", file("x\n"))], vec![("a", file("x\n"))]),
         (vec![("a", file("x\n"))], vec![("a", Thing::Link(b"x".to_vec()))]),

@@ -64,7 +64,6 @@ macro_rules! events {
     ($($name:ident = $kind:literal $version:literal, $family:ident, $payload:ty;)*) => {
         /// One event: its facts, by kind.
         #[derive(Debug, Clone, PartialEq, Eq)]
-        #[expect(clippy::large_enum_variant, reason = "events are moved, not kept by the million")]
         pub enum Event {
             $($name($family::$name),)*
         }

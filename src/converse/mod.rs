@@ -34,8 +34,10 @@ pub struct Converser {
     limiter: Limiter,
     models: Arc<ModelTable>,
     /// The turn in flight of each target, so that it is asked for once however many wait for it.
-    in_flight: Mutex<HashMap<(JobId, TargetNumber), watch::Receiver<Option<Advance>>>>,
+    in_flight: Mutex<InFlight>,
 }
+
+type InFlight = HashMap<(JobId, TargetNumber), watch::Receiver<Option<Advance>>>;
 
 /// How a conversation went on.
 #[derive(Debug, Clone, PartialEq, Eq)]
