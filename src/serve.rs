@@ -29,6 +29,7 @@ use crate::git::{FetchLimits, GitError, PackStore, WalkBudget};
 use crate::intake::Intake;
 use crate::store::side::SideTables;
 use crate::store::sqlite::OpenError;
+use crate::store::views::{Views, ViewsError};
 use crate::store::{Log, SqliteLog};
 use crate::wire::{ServerAddress, WorkerSettings};
 
@@ -44,6 +45,7 @@ const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
 pub struct Server {
     pub app: Arc<App>,
     pub log: Arc<SqliteLog>,
+    pub views: Arc<Views>,
     pub dispatcher: Arc<Dispatcher>,
     pub models: Arc<ModelTable>,
     pub address: SocketAddr,
@@ -58,6 +60,8 @@ pub enum ServeError {
     Open(#[from] OpenError),
     #[error(transparent)]
     App(#[from] AppError),
+    #[error(transparent)]
+    Views(#[from] ViewsError),
     #[error(transparent)]
     Git(#[from] GitError),
     #[error(transparent)]
@@ -113,6 +117,7 @@ impl Server {
             Arc::new(SqliteLog::open(&config.data_dir, Arc::clone(&clock), Arc::clone(&entropy))?);
         let side: Arc<dyn SideTables> = Arc::<SqliteLog>::clone(&log);
         let as_log: Arc<dyn Log> = Arc::<SqliteLog>::clone(&log);
+        let views = Views::open(&config.data_dir, Arc::clone(&as_log), Arc::clone(&side)).await?;
         let app = Arc::new(App::new(as_log, clock, Arc::clone(&entropy), STATES));
         open_epoch(&app, &log).await?;
         let packs = PackStore::new(config.data_dir.join("packs"));
@@ -152,6 +157,7 @@ impl Server {
         Ok(Self {
             app,
             log,
+            views: Arc::new(views),
             dispatcher,
             models,
             address,

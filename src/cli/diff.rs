@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use cody_events::ids::TargetNumber;
 
-use super::reading;
+use super::reading::Reading;
 use super::{Context, Exit, text};
 
 /// What `diff` takes.
@@ -23,10 +23,11 @@ pub struct DiffArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: DiffArgs) -> Result<Exit, anyhow::Error> {
-    let app = reading::open(&context.config.data_dir)?;
-    let job = reading::read(&app, reading::find(&app, &args.job).await?).await?;
+    let reading = Reading::open(&context.config.data_dir).await?;
+    let job = reading.read(&args.job).await?;
+    let app = &reading.app;
     let target = job.target(args.target)?;
-    match job.diff(&app, TargetNumber(args.target)).await? {
+    match job.diff(app, TargetNumber(args.target)).await? {
         Some((_, payload)) => {
             let bytes = payload.patch.bytes().context("the recorded patch is damaged")?;
             std::io::stdout().lock().write_all(&bytes)?;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::Args;
 
-use super::reading;
+use super::reading::Reading;
 use super::{Context, Exit};
 
 /// What `events` takes.
@@ -20,8 +20,9 @@ pub struct EventsArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: EventsArgs) -> Result<Exit, anyhow::Error> {
-    let app = reading::open(&context.config.data_dir)?;
-    let job = reading::find(&app, &args.job).await?;
+    let reading = Reading::open(&context.config.data_dir).await?;
+    let job = reading.find(&args.job).await?;
+    let app = &reading.app;
     let mut out = std::io::stdout().lock();
     for told in app.events(job, 0).await? {
         let recorded = &told.recorded;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use cody_events::job::Created;
 
 use super::outcome_table::json;
-use super::reading;
+use super::reading::Reading;
 use super::{Context, Exit, text};
 
 /// What `jobs` takes.
@@ -13,7 +14,7 @@ use super::{Context, Exit, text};
 pub struct JobsArgs {
     /// How many
     #[arg(long, default_value_t = 20)]
-    limit: usize,
+    limit: u32,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -21,32 +22,31 @@ pub struct JobsArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: JobsArgs) -> Result<Exit, anyhow::Error> {
-    let app = reading::open(&context.config.data_dir)?;
-    let ids = reading::job_ids(&app).await?;
-    if ids.is_empty() && !args.json {
+    let reading = Reading::open(&context.config.data_dir).await?;
+    let jobs = reading.jobs(args.limit).await?;
+    if jobs.is_empty() && !args.json {
         text::put(format_args!(
             "No job yet. Start with `cody-batch demo`, or `cody-batch run --help`.\n"
         ))?;
     }
-    for id in ids.into_iter().rev().take(args.limit) {
-        let job = reading::read(&app, id).await?;
+    for overview in jobs {
         if args.json {
-            text::put(format_args!("{}\n", serde_json::to_string(&json(&job, &BTreeMap::new()))?))?;
+            let json = json(&overview, &BTreeMap::new());
+            text::put(format_args!("{}\n", serde_json::to_string(&json)?))?;
             continue;
         }
-        let prompt = job.request.prompt.lines().next().unwrap_or_default();
+        let created = overview.job.created_position;
+        let request = reading.app.payload_of::<Created>(created).await?;
+        let prompt = request.map_or_else(|| "(removed)".to_owned(), |request| request.prompt);
+        let prompt = prompt.trim().lines().next().unwrap_or_default();
         let prompt: String = text::printable(prompt).chars().take(60).collect();
-        let repositories = match job.state.targets.len() {
-            1 => "1 repository".to_owned(),
-            many => format!("{many} repositories"),
-        };
         text::put(format_args!(
-            "{}  {:<13}  {:>14}  {:>8}  {}  {prompt}\n",
-            text::short(&id),
-            job.status(),
-            repositories,
-            text::dollars(job.state.spent_micros()),
-            &job.created_at().to_string()[..16].replace('T', " "),
+            "{}  {:<15}  {:>14}  {:>8}  {}  {prompt}\n",
+            text::short(&overview.job.job),
+            overview.status().name(),
+            text::repositories(overview.targets.len()),
+            text::dollars(overview.spent_micros()),
+            &overview.job.created_at.to_string()[..16].replace('T', " "),
         ))?;
     }
     Ok(Exit::OK)

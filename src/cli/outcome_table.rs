@@ -1,21 +1,24 @@
 //! The end of a job at a glance: a row a repository, grouped by outcome, a sum that closes, the cost.
 
-use cody_events::outcome::Outcome;
-use serde::Serialize;
-
-use super::reading::{self, ReadJob};
-use super::text;
-use crate::job::state::{Job, Target};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cody_events::delivery::PrState;
+use cody_events::digest::Sha256;
 use cody_events::ids::TargetNumber;
+use cody_events::outcome::Outcome;
+use cody_events::status::{Delivery, JobStatus, TargetStatus};
+use cody_projections::overview::{JobOverview, TargetOverview};
+use cody_projections::targets::TargetRow;
+use serde::Serialize;
+
+use super::text;
 
 /// What `run --json` and `show --json` print.
 #[derive(Debug, Serialize)]
 pub struct JobJson {
     pub job_id: String,
-    pub status: &'static str,
+    pub status: JobStatus,
     pub cost_micros: u64,
     pub targets: Vec<TargetJson>,
 }
@@ -25,10 +28,10 @@ pub struct JobJson {
 pub struct TargetJson {
     pub number: u32,
     pub repository: String,
-    pub status: &'static str,
-    pub outcome: Option<&'static str>,
-    pub delivery: &'static str,
-    pub diff_hash: Option<String>,
+    pub status: TargetStatus,
+    pub outcome: Option<Outcome>,
+    pub delivery: Delivery,
+    pub diff_hash: Option<Sha256>,
     /// Absolute; null without `--out`, and for an empty diff.
     pub patch: Option<PathBuf>,
     pub pull_request: Option<PullRequestJson>,
@@ -39,66 +42,60 @@ pub struct TargetJson {
 pub struct PullRequestJson {
     pub number: u64,
     pub url: String,
-    pub state: &'static str,
+    pub state: PrState,
 }
 
 /// The job as programs read it.
-pub fn json(job: &ReadJob, patches: &BTreeMap<TargetNumber, PathBuf>) -> JobJson {
+pub fn json(job: &JobOverview, patches: &BTreeMap<TargetNumber, PathBuf>) -> JobJson {
     JobJson {
-        job_id: job.id.to_string(),
+        job_id: job.job.job.to_string(),
         status: job.status(),
-        cost_micros: job.state.spent_micros(),
-        targets: job
-            .state
-            .targets
-            .values()
-            .map(|target| TargetJson {
-                number: target.number.0,
-                repository: target.repository.clone(),
-                status: work_status(&job.state, target),
-                outcome: target.outcome.map(Outcome::name),
-                delivery: if target.held { "held" } else { "none" },
-                diff_hash: target.diff.map(|diff| diff.diff_hash.to_string()),
-                patch: patches.get(&target.number).cloned(),
-                pull_request: None,
-            })
-            .collect(),
+        cost_micros: job.spent_micros(),
+        targets: job.targets.iter().map(|one| target_json(&one.target, patches)).collect(),
     }
 }
 
-/// A target's place on the axis of work.
-pub fn work_status(job: &Job, target: &Target) -> &'static str {
-    if target.outcome.is_some() {
-        "finished"
-    } else if job.paused || target.paused {
-        "paused"
-    } else if target.attempt().is_some() {
-        "running"
-    } else {
-        "waiting"
+fn target_json(target: &TargetRow, patches: &BTreeMap<TargetNumber, PathBuf>) -> TargetJson {
+    TargetJson {
+        number: target.target.0,
+        repository: target.repository.clone(),
+        status: target.status,
+        outcome: target.outcome,
+        delivery: target.delivery,
+        diff_hash: target.diff_hash,
+        patch: patches.get(&target.target).cloned(),
+        pull_request: target.pull_request.as_ref().map(|pull_request| PullRequestJson {
+            number: pull_request.number,
+            url: pull_request.url.clone(),
+            state: pull_request.state,
+        }),
     }
 }
 
 /// The table, as lines for a person.
-pub fn table(job: &ReadJob, patches: &BTreeMap<TargetNumber, PathBuf>) -> String {
+pub fn table(job: &JobOverview, patches: &BTreeMap<TargetNumber, PathBuf>) -> String {
     let mut rows: Vec<[String; 5]> = Vec::new();
-    let mut targets: Vec<&Target> = job.state.targets.values().collect();
-    targets.sort_by_key(|target| (target.outcome, target.number));
-    for target in targets {
+    let mut targets: Vec<&TargetOverview> = job.targets.iter().collect();
+    targets.sort_by_key(|one| (one.target.outcome, one.target.target));
+    for one in targets {
+        let target = &one.target;
         let outcome = target.outcome.map_or("unfinished", Outcome::name);
-        let held = if target.held { ", held" } else { "" };
-        let patch = match patches.get(&target.number) {
+        let delivery = match target.delivery {
+            Delivery::None => String::new(),
+            other => format!(", {}", other.name()),
+        };
+        let patch = match patches.get(&target.target) {
             Some(path) => path.display().to_string(),
-            None if target.diff.is_some() => {
-                format!("cody-batch diff {} {}", text::short(&job.id), target.number)
+            None if target.diff_hash.is_some() => {
+                format!("cody-batch diff {} {}", text::short(&job.job.job), target.target)
             }
             None => "no diff".to_owned(),
         };
         rows.push([
-            format!("{outcome}{held}"),
+            format!("{outcome}{delivery}"),
             text::printable(&target.repository),
-            text::counted(u64::from(target.turns), "turn"),
-            text::dollars(target.money.spent_micros()),
+            text::counted(one.turn_count, "turn"),
+            text::dollars(one.cost.spent_micros()),
             patch,
         ]);
     }
@@ -112,14 +109,14 @@ pub fn table(job: &ReadJob, patches: &BTreeMap<TargetNumber, PathBuf>) -> String
             widths[0], widths[1], widths[2], widths[3],
         ));
     }
-    lines.push_str(&sum(&job.state));
+    lines.push_str(&sum(job));
     lines
 }
 
 /// How many of each outcome, and that they are all.
-fn sum(job: &Job) -> String {
+fn sum(job: &JobOverview) -> String {
     let count = |wanted: Option<Outcome>| {
-        job.targets.values().filter(|target| target.outcome == wanted).count()
+        job.targets.iter().filter(|one| one.target.outcome == wanted).count()
     };
     let mut parts: Vec<String> = Outcome::ALL
         .into_iter()
@@ -129,14 +126,11 @@ fn sum(job: &Job) -> String {
     if count(None) > 0 {
         parts.push(format!("{} unfinished", count(None)));
     }
-    let total = match job.targets.len() {
-        1 => "1 repository".to_owned(),
-        many => format!("{many} repositories"),
-    };
     format!(
-        "\n{total} = {}. Job {}, cost {}.\n",
+        "\n{} = {}. Job {}, cost {}.\n",
+        text::repositories(job.targets.len()),
         parts.join(" + "),
-        reading::status(job),
+        job.status().name(),
         text::dollars(job.spent_micros())
     )
 }

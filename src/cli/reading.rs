@@ -8,14 +8,18 @@ use cody_events::diff::{DiffProduced, DiffProducedPayload};
 use cody_events::event::Event;
 use cody_events::ids::{JobId, TargetNumber};
 use cody_events::job::{Created, CreatedPayload};
-use cody_events::outcome::{Outcome, TargetFinished};
+use cody_events::outcome::TargetFinished;
 use cody_events::time::Timestamp;
+use cody_projections::jobs;
+use cody_projections::overview::{self, JobOverview};
 
 use crate::app::{App, AppError, Told};
 use crate::clock::SystemClock;
 use crate::entropy::SystemEntropy;
 use crate::job::JobState;
 use crate::job::state::{Job, Target};
+use crate::store::side::SideTables;
+use crate::store::views::Views;
 use crate::store::{Log, SqliteLog};
 
 /// Jobs whose state a reading verb keeps in memory.
@@ -24,9 +28,9 @@ const STATES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 /// There is no such job.
 #[derive(Debug, thiserror::Error)]
 pub enum NoJob {
-    #[error("no job's id begins with `{0}`; list them with `cody-batch jobs`")]
+    #[error("no job's id begins or ends with `{0}`; list them with `cody-batch jobs`")]
     Unknown(String),
-    #[error("several jobs' ids begin with `{0}`; write more of it: {1}")]
+    #[error("several jobs' ids begin or end with `{0}`; write more of it: {1}")]
     Ambiguous(String, String),
     #[error("job {job} has no repository number {number}; it has {count}")]
     NoTarget { job: JobId, number: u32, count: usize },
@@ -35,59 +39,64 @@ pub enum NoJob {
 /// A job and its whole story.
 pub struct ReadJob {
     pub id: JobId,
+    pub overview: JobOverview,
     pub state: Job,
     pub created: Created,
     pub request: CreatedPayload,
     pub events: Vec<Told>,
 }
 
-/// Opens the log to read.
-pub fn open(dir: &Path) -> Result<App, anyhow::Error> {
-    let log: Arc<dyn Log> = Arc::new(SqliteLog::open_to_read(dir)?);
-    Ok(App::new(log, Arc::new(SystemClock), Arc::new(SystemEntropy), STATES))
+/// The log and its views, opened to be read.
+pub struct Reading {
+    pub app: App,
+    views: Views,
 }
 
-/// Every job of the log, oldest first.
-pub async fn job_ids(app: &App) -> Result<Vec<JobId>, AppError> {
-    let mut ids = Vec::new();
-    let mut after = 0;
-    loop {
-        let page = app.log().read_log(after, 1_000).await?;
-        let Some(last) = page.last() else { return Ok(ids) };
-        after = last.position;
-        ids.extend(
-            page.iter()
-                .filter(|recorded| recorded.version == 1)
-                .filter_map(|recorded| JobId::from_stream(&recorded.stream)),
-        );
+impl Reading {
+    /// Opens what is in `dir`, also while a server writes it.
+    pub async fn open(dir: &Path) -> Result<Self, anyhow::Error> {
+        let log = Arc::new(SqliteLog::open_to_read(dir)?);
+        let side: Arc<dyn SideTables> = Arc::<SqliteLog>::clone(&log);
+        let log: Arc<dyn Log> = log;
+        let views = Views::open_to_read(dir, Arc::clone(&log), side).await?;
+        let app = App::new(log, Arc::new(SystemClock), Arc::new(SystemEntropy), STATES);
+        Ok(Self { app, views })
     }
-}
 
-/// The job that `text` names: an id, or the beginning or end of one; `latest` is the newest.
-pub async fn find(app: &App, text: &str) -> Result<JobId, anyhow::Error> {
-    let ids = job_ids(app).await?;
-    let unknown = || NoJob::Unknown(text.to_owned());
-    if text == "latest" {
-        return Ok(*ids.last().ok_or_else(unknown)?);
+    /// Up to `limit` jobs, newest first.
+    pub async fn jobs(&self, limit: u32) -> Result<Vec<JobOverview>, anyhow::Error> {
+        Ok(self.views.read(move |views| overview::page(views, None, limit)).await?)
     }
-    let wanted = text.to_lowercase();
-    let fits: Vec<JobId> = ids
-        .into_iter()
-        .filter(|id| id.to_string().starts_with(&wanted) || id.to_string().ends_with(&wanted))
-        .collect();
-    match fits.as_slice() {
-        [] => Err(unknown().into()),
-        [id] => Ok(*id),
-        several => {
-            let names: Vec<String> = several.iter().take(5).map(ToString::to_string).collect();
-            Err(NoJob::Ambiguous(text.to_owned(), names.join(", ")).into())
+
+    /// The job that `text` names: an id, or the beginning or end of one; `latest` is the newest.
+    pub async fn find(&self, text: &str) -> Result<JobId, anyhow::Error> {
+        let wanted = match text {
+            "latest" => String::new(),
+            text => text.to_lowercase(),
+        };
+        let most = if wanted.is_empty() { 1 } else { 6 };
+        let fits = self.views.read(move |views| jobs::named(views, &wanted, most)).await?;
+        match fits.as_slice() {
+            [] => Err(NoJob::Unknown(text.to_owned()).into()),
+            [id] => Ok(*id),
+            several => {
+                let names: Vec<String> = several.iter().take(5).map(ToString::to_string).collect();
+                Err(NoJob::Ambiguous(text.to_owned(), names.join(", ")).into())
+            }
         }
     }
+
+    /// The job that `text` names, with its whole story.
+    pub async fn read(&self, text: &str) -> Result<ReadJob, anyhow::Error> {
+        let id = self.find(text).await?;
+        read(&self.app, &self.views, id).await
+    }
 }
 
-/// Reads a job.
-pub async fn read(app: &App, id: JobId) -> Result<ReadJob, anyhow::Error> {
+/// Reads a job, which the views have to know.
+pub async fn read(app: &App, views: &Views, id: JobId) -> Result<ReadJob, anyhow::Error> {
     let unknown = || NoJob::Unknown(id.to_string());
+    let overview = views.read(move |views| overview::find(views, id)).await?.ok_or_else(unknown)?;
     let events = app.events(id, 0).await?;
     let first = events.first().ok_or_else(unknown)?;
     let Event::Created(created) = first.event.clone() else { return Err(unknown().into()) };
@@ -100,7 +109,7 @@ pub async fn read(app: &App, id: JobId) -> Result<ReadJob, anyhow::Error> {
         state.evolve(&told.event);
     }
     let state = state.job.ok_or_else(unknown)?;
-    Ok(ReadJob { id, state, created, request, events })
+    Ok(ReadJob { id, overview, state, created, request, events })
 }
 
 /// What stands in for a request whose payload was removed.
@@ -128,11 +137,6 @@ impl ReadJob {
             number,
             count: self.state.targets.len(),
         })
-    }
-
-    /// The job's status, derived from its targets.
-    pub fn status(&self) -> &'static str {
-        status(&self.state)
     }
 
     /// When the job was created.
@@ -173,30 +177,5 @@ impl ReadJob {
 
     fn latest(&self, fits: impl Fn(&Event) -> bool) -> Option<u64> {
         self.events.iter().rev().find(|told| fits(&told.event)).map(|told| told.recorded.position)
-    }
-}
-
-/// A job's status, derived from its targets: never stored.
-pub fn status(job: &Job) -> &'static str {
-    let outcomes: Vec<Option<Outcome>> =
-        job.targets.values().map(|target| target.outcome).collect();
-    if job.cancelled {
-        return "cancelled";
-    }
-    if outcomes.iter().any(Option::is_none) {
-        let has_begun = job.targets.values().any(|target| target.base.is_some());
-        return match (job.paused, has_begun) {
-            (true, _) => "paused",
-            (false, true) => "running",
-            (false, false) => "queued",
-        };
-    }
-    let good = outcomes.iter().flatten().filter(|outcome| outcome.is_success()).count();
-    if good == outcomes.len() {
-        "succeeded"
-    } else if good > 0 {
-        "partly-failed"
-    } else {
-        "failed"
     }
 }

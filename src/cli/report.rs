@@ -5,7 +5,7 @@ use cody_events::event::Event;
 use cody_events::evidence::{CheckPhase, ChecksRan};
 use cody_events::outcome::Outcome;
 
-use super::reading::{self, ReadJob};
+use super::reading::{ReadJob, Reading};
 use super::{Context, Exit, text};
 use crate::app::App;
 use crate::job::state::Target;
@@ -20,9 +20,10 @@ pub struct ReportArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: ReportArgs) -> Result<Exit, anyhow::Error> {
-    let app = reading::open(&context.config.data_dir)?;
-    let job = reading::read(&app, reading::find(&app, &args.job).await?).await?;
-    text::put(format_args!("{}", report(&app, &job).await?))?;
+    let reading = Reading::open(&context.config.data_dir).await?;
+    let job = reading.read(&args.job).await?;
+    let app = &reading.app;
+    text::put(format_args!("{}", report(app, &job).await?))?;
     Ok(Exit::OK)
 }
 
@@ -34,9 +35,9 @@ pub async fn report(app: &App, job: &ReadJob) -> Result<String, anyhow::Error> {
     }
     out.push_str(&format!(
         "\n**{}** · {} · {} · created {} · took {}\n\n",
-        job.status(),
+        job.overview.status().name(),
         job.created.model,
-        text::dollars(job.state.spent_micros()),
+        text::dollars(job.overview.spent_micros()),
         &job.created_at().to_string()[..19].replace('T', " "),
         text::duration(job.latest_at().millis_since(job.created_at())),
     ));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::reading;
+use super::reading::Reading;
 use super::run::follow;
 use super::{Context, Exit};
 use crate::serve::Server;
@@ -24,10 +24,7 @@ pub struct ResumeArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: ResumeArgs) -> Result<Exit, anyhow::Error> {
-    let job = {
-        let app = reading::open(&context.config.data_dir)?;
-        reading::find(&app, &args.job).await?
-    };
+    let job = Reading::open(&context.config.data_dir).await?.find(&args.job).await?;
     let server = Server::start(&context.config, None).await?;
     follow(&context, &server, job, args.out.as_deref(), args.json).await
 }

@@ -10,6 +10,7 @@ use cody_events::envelope::Door;
 use cody_events::ids::{JobId, TargetNumber};
 use cody_events::job::{By, Effort};
 use cody_events::outcome::Outcome;
+use cody_projections::overview::JobOverview;
 
 use super::outcome_table::{json, table};
 use super::progress::Progress;
@@ -182,21 +183,26 @@ pub async fn follow(
 ) -> Result<Exit, anyhow::Error> {
     server.dispatcher.take(job);
     watch(context, server, job).await?;
-    let read = reading::read(&server.app, job).await?;
+    // What the table says must be all that happened.
+    let head = server.app.log().head().await?.position;
+    if !server.views.at_least(head).await {
+        tracing::warn!("the views are behind the log; what follows may not be all");
+    }
+    let read = reading::read(&server.app, &server.views, job).await?;
     let patches = match out {
         Some(dir) => write_patches(&server.app, &read, dir).await?,
         None => BTreeMap::new(),
     };
     if as_json {
-        text::put(format_args!("{}\n", serde_json::to_string(&json(&read, &patches))?))?;
+        text::put(format_args!("{}\n", serde_json::to_string(&json(&read.overview, &patches))?))?;
     } else {
-        text::put(format_args!("\n{}", table(&read, &patches)))?;
+        text::put(format_args!("\n{}", table(&read.overview, &patches)))?;
         text::put(format_args!(
             "Read more: cody-batch show {0} | thread {0} | report {0}\n",
             text::short(&job)
         ))?;
     }
-    Ok(exit(&read))
+    Ok(exit(&read.overview))
 }
 
 /// Shows progress until every target has an outcome; Ctrl-C cancels.
@@ -240,9 +246,9 @@ async fn cancel(server: &Server, job: JobId) -> Result<(), anyhow::Error> {
 }
 
 /// What a script learns of the job: cancelled before budget before failed.
-pub fn exit(job: &ReadJob) -> Exit {
-    let outcomes = || job.state.targets.values().filter_map(|target| target.outcome);
-    if job.state.cancelled || outcomes().any(|outcome| outcome == Outcome::Cancelled) {
+pub fn exit(job: &JobOverview) -> Exit {
+    let outcomes = || job.targets.iter().filter_map(|one| one.target.outcome);
+    if job.job.is_cancelled || outcomes().any(|outcome| outcome == Outcome::Cancelled) {
         Exit(130)
     } else if outcomes().any(|outcome| outcome == Outcome::BudgetStopped) {
         Exit(3)

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use cody_projections::jobs;
 
-use super::reading;
 use super::{Context, Exit, text};
 use crate::serve::Server;
 
@@ -20,12 +20,9 @@ pub struct ServeArgs {
 pub async fn run(context: Context, args: ServeArgs) -> Result<Exit, anyhow::Error> {
     let server = Server::start(&context.config, Some(args.listen)).await?;
     eprintln!("Serving on http://{} with {}", server.address, context.config.data_dir.display());
-    for id in reading::job_ids(&server.app).await? {
-        let state = server.app.state(id).await?;
-        if state.job.is_some_and(|job| !job.finished && !job.cancelled) {
-            eprintln!("Going on with job {}", text::short(&id));
-            server.dispatcher.take(id);
-        }
+    for id in server.views.read(jobs::unfinished).await? {
+        eprintln!("Going on with job {}", text::short(&id));
+        server.dispatcher.take(id);
     }
     tokio::signal::ctrl_c().await?;
     Ok(Exit::OK)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 
 use super::outcome_table::{json, table};
-use super::reading;
+use super::reading::Reading;
 use super::{Context, Exit, text};
 
 /// What `show` takes.
@@ -21,16 +21,20 @@ pub struct ShowArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: ShowArgs) -> Result<Exit, anyhow::Error> {
-    let app = reading::open(&context.config.data_dir)?;
-    let job = reading::read(&app, reading::find(&app, &args.job).await?).await?;
+    let reading = Reading::open(&context.config.data_dir).await?;
+    let job = reading.read(&args.job).await?;
+    let app = &reading.app;
     if args.json {
-        text::put(format_args!("{}\n", serde_json::to_string(&json(&job, &BTreeMap::new()))?))?;
+        text::put(format_args!(
+            "{}\n",
+            serde_json::to_string(&json(&job.overview, &BTreeMap::new()))?
+        ))?;
         return Ok(Exit::OK);
     }
-    text::put(format_args!("Job {}  {}\n", job.id, job.status()))?;
+    text::put(format_args!("Job {}  {}\n", job.id, job.overview.status().name()))?;
     text::put(format_args!("Created {}  Model {}\n", job.created_at(), job.created.model))?;
     text::put(format_args!("\n{}\n\n", text::printable(job.request.prompt.trim())))?;
-    text::put(format_args!("{}", table(&job, &BTreeMap::new())))?;
+    text::put(format_args!("{}", table(&job.overview, &BTreeMap::new())))?;
     for target in job.state.targets.values() {
         text::put(format_args!("\n{}. {}\n", target.number, text::printable(&target.repository)))?;
         if let Some(base) = &target.base {
@@ -40,7 +44,7 @@ pub async fn run(context: Context, args: ShowArgs) -> Result<Exit, anyhow::Error
                 text::printable(&base.branch)
             ))?;
         }
-        for line in job.evidence(&app, target.number).await? {
+        for line in job.evidence(app, target.number).await? {
             text::put(format_args!(
                 "   - {}\n",
                 text::printable(line.trim()).replace('\n', "\n     ")

@@ -26,6 +26,14 @@ pub fn counted(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
+/// How many repositories.
+pub fn repositories(count: usize) -> String {
+    match count {
+        1 => "1 repository".to_owned(),
+        many => format!("{many} repositories"),
+    }
+}
+
 /// The beginning of an id, enough to name it among a person's jobs.
 pub fn short(id: &impl std::fmt::Display) -> String {
     let id = id.to_string();

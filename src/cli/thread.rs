@@ -8,7 +8,7 @@ use cody_events::raw::RawJson;
 use cody_events::thread::{CallFailed, ClaudeTurn, DiffReviewed, Purpose, ThreadStarted, ToolsRan};
 use serde::Deserialize;
 
-use super::reading;
+use super::reading::Reading;
 use super::{Context, Exit, text};
 use crate::app::{App, Told};
 use crate::claude::blocks::BlockView;
@@ -35,8 +35,9 @@ pub struct ThreadArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: ThreadArgs) -> Result<Exit, anyhow::Error> {
-    let app = reading::open(&context.config.data_dir)?;
-    let job = reading::read(&app, reading::find(&app, &args.job).await?).await?;
+    let reading = Reading::open(&context.config.data_dir).await?;
+    let job = reading.read(&args.job).await?;
+    let app = &reading.app;
     job.target(args.target)?;
     let target = TargetNumber(args.target);
     for told in &job.events {
@@ -47,7 +48,7 @@ pub async fn run(context: Context, args: ThreadArgs) -> Result<Exit, anyhow::Err
             let payload = app.payload(told.recorded.position).await?;
             text::put(format_args!("{}\n", told.recorded.to_json(payload.as_deref())?))?;
         } else {
-            text::put(format_args!("{}", said(&app, told, args.full).await?))?;
+            text::put(format_args!("{}", said(app, told, args.full).await?))?;
         }
     }
     Ok(Exit::OK)

@@ -8,6 +8,7 @@ pub mod side;
 pub mod sqlite;
 pub mod subscription;
 pub mod verify;
+pub mod views;
 
 mod append;
 mod lock;

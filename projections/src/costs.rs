@@ -1,0 +1,195 @@
+//! Costs: what each target has spent in money, tokens and time.
+
+use cody_events::event::Event;
+use cody_events::ids::{JobId, TargetNumber};
+use cody_events::thread::{CallFailed, ClaudeTurn, Usage};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::columns::{Id, count};
+use crate::jobs::one;
+use crate::{Projection, Told};
+
+pub const PROJECTION: Projection = Projection {
+    name: "costs",
+    version: 1,
+    tables: "
+CREATE TABLE costs (
+    job TEXT NOT NULL,
+    target INTEGER NOT NULL,
+    known_micros INTEGER NOT NULL DEFAULT 0,
+    assumed_micros INTEGER NOT NULL DEFAULT 0,
+    reserved_micros INTEGER NOT NULL DEFAULT 0,
+    input_tokens INTEGER NOT NULL DEFAULT 0,
+    output_tokens INTEGER NOT NULL DEFAULT 0,
+    cache_read_tokens INTEGER NOT NULL DEFAULT 0,
+    cache_write_5m_tokens INTEGER NOT NULL DEFAULT 0,
+    cache_write_1h_tokens INTEGER NOT NULL DEFAULT 0,
+    call_count INTEGER NOT NULL DEFAULT 0,
+    failed_call_count INTEGER NOT NULL DEFAULT 0,
+    turn_count INTEGER NOT NULL DEFAULT 0,
+    claude_ms INTEGER NOT NULL DEFAULT 0,
+    tool_ms INTEGER NOT NULL DEFAULT 0,
+    check_ms INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (job, target)
+) STRICT, WITHOUT ROWID;
+",
+    apply,
+};
+
+const SUMS: &str = "SUM(known_micros), SUM(assumed_micros), SUM(reserved_micros), \
+    SUM(input_tokens), SUM(output_tokens), SUM(cache_read_tokens), SUM(cache_write_5m_tokens), \
+    SUM(cache_write_1h_tokens), SUM(call_count), SUM(failed_call_count), SUM(turn_count), \
+    SUM(claude_ms), SUM(tool_ms), SUM(check_ms)";
+
+/// What was spent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CostRow {
+    /// From usage that Claude reported.
+    pub known_micros: u64,
+    /// From calls whose usage nobody saw.
+    pub assumed_micros: u64,
+    /// Set aside for calls in flight.
+    pub reserved_micros: u64,
+    pub usage: Usage,
+    /// Calls permitted, and those of them that failed.
+    pub call_count: u64,
+    pub failed_call_count: u64,
+    pub turn_count: u64,
+    pub claude_ms: u64,
+    pub tool_ms: u64,
+    pub check_ms: u64,
+}
+
+impl CostRow {
+    /// Known and assumed together.
+    pub fn spent_micros(&self) -> u64 {
+        self.known_micros.saturating_add(self.assumed_micros)
+    }
+}
+
+fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
+    let add = |target: TargetNumber, assignments: &str, amount: u64| {
+        connection
+            .prepare_cached(&format!(
+                "UPDATE costs SET {assignments} WHERE job = ?1 AND target = ?2"
+            ))?
+            .execute(params![Id(told.job), target.0, amount.cast_signed()])
+            .and_then(one)
+    };
+    match told.event {
+        Event::Created(created) => {
+            let mut insert =
+                connection.prepare_cached("INSERT INTO costs (job, target) VALUES (?1, ?2)")?;
+            for target in &created.targets {
+                insert.execute(params![Id(told.job), target.number.0])?;
+            }
+            Ok(())
+        }
+        Event::CallPermitted(e) => {
+            add(e.target, "reserved_micros = ?3, call_count = call_count + 1", e.reserved_micros)
+        }
+        Event::ClaudeTurn(e) => answered(connection, told, e),
+        Event::CallFailed(e) => failed(connection, told, e),
+        Event::ToolsRan(e) => {
+            let ms = e.tools.iter().map(|tool| tool.ms).fold(0, u64::saturating_add);
+            add(e.target, "tool_ms = tool_ms + ?3", ms)
+        }
+        Event::ChecksRan(e) => {
+            let ms = e.commands.iter().map(|command| command.ms).fold(0, u64::saturating_add);
+            add(e.target, "check_ms = check_ms + ?3", ms)
+        }
+        _ => Ok(()),
+    }
+}
+
+const USAGE: &str = "input_tokens = input_tokens + ?3, output_tokens = output_tokens + ?4, \
+    cache_read_tokens = cache_read_tokens + ?5, \
+    cache_write_5m_tokens = cache_write_5m_tokens + ?6, \
+    cache_write_1h_tokens = cache_write_1h_tokens + ?7, \
+    claude_ms = claude_ms + ?8, reserved_micros = 0";
+
+fn answered(connection: &Connection, told: &Told<'_>, e: &ClaudeTurn) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(&format!(
+            "UPDATE costs SET {USAGE}, known_micros = known_micros + ?9,
+                 turn_count = turn_count + 1
+             WHERE job = ?1 AND target = ?2"
+        ))?
+        .execute(params![
+            Id(told.job),
+            e.target.0,
+            e.usage.input_tokens.cast_signed(),
+            e.usage.output_tokens.cast_signed(),
+            e.usage.cache_read_tokens.cast_signed(),
+            e.usage.cache_write_5m_tokens.cast_signed(),
+            e.usage.cache_write_1h_tokens.cast_signed(),
+            e.ms.cast_signed(),
+            e.cost_micros.cast_signed(),
+        ])
+        .and_then(one)
+}
+
+fn failed(connection: &Connection, told: &Told<'_>, e: &CallFailed) -> rusqlite::Result<()> {
+    let usage = e.usage.unwrap_or_default();
+    connection
+        .prepare_cached(&format!(
+            "UPDATE costs SET {USAGE}, assumed_micros = assumed_micros + ?9,
+                 failed_call_count = failed_call_count + 1
+             WHERE job = ?1 AND target = ?2"
+        ))?
+        .execute(params![
+            Id(told.job),
+            e.target.0,
+            usage.input_tokens.cast_signed(),
+            usage.output_tokens.cast_signed(),
+            usage.cache_read_tokens.cast_signed(),
+            usage.cache_write_5m_tokens.cast_signed(),
+            usage.cache_write_1h_tokens.cast_signed(),
+            e.ms.cast_signed(),
+            e.assumed_micros.cast_signed(),
+        ])
+        .and_then(one)
+}
+
+/// What a target has spent; nothing if there is no such target.
+pub fn of_target(
+    connection: &Connection,
+    job: JobId,
+    target: TargetNumber,
+) -> rusqlite::Result<Option<CostRow>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {SUMS} FROM costs WHERE job = ?1 AND target = ?2 GROUP BY target"
+        ))?
+        .query_row(params![Id(job), target.0], read)
+        .optional()
+}
+
+/// What a job has spent over all targets; nothing if there is no such job.
+pub fn of_job(connection: &Connection, job: JobId) -> rusqlite::Result<Option<CostRow>> {
+    connection
+        .prepare_cached(&format!("SELECT {SUMS} FROM costs WHERE job = ?1 GROUP BY job"))?
+        .query_row([Id(job)], read)
+        .optional()
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<CostRow> {
+    Ok(CostRow {
+        known_micros: count(row, 0)?,
+        assumed_micros: count(row, 1)?,
+        reserved_micros: count(row, 2)?,
+        usage: Usage {
+            input_tokens: count(row, 3)?,
+            output_tokens: count(row, 4)?,
+            cache_read_tokens: count(row, 5)?,
+            cache_write_5m_tokens: count(row, 6)?,
+            cache_write_1h_tokens: count(row, 7)?,
+        },
+        call_count: count(row, 8)?,
+        failed_call_count: count(row, 9)?,
+        turn_count: count(row, 10)?,
+        claude_ms: count(row, 11)?,
+        tool_ms: count(row, 12)?,
+        check_ms: count(row, 13)?,
+    })
+}

@@ -1,0 +1,207 @@
+//! Jobs: what was asked for, by whom, and whether it is paused, cancelled or done.
+
+use cody_events::envelope::Door;
+use cody_events::event::Event;
+use cody_events::ids::JobId;
+use cody_events::job::{Effort, Policy};
+use cody_events::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::columns::{Id, Word, count, instant, word, word_or_none};
+use crate::{Projection, Told};
+
+pub const PROJECTION: Projection = Projection {
+    name: "jobs",
+    version: 1,
+    tables: "
+CREATE TABLE jobs (
+    job TEXT PRIMARY KEY,
+    created_position INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    door TEXT NOT NULL,
+    model TEXT NOT NULL,
+    effort TEXT,
+    policy TEXT NOT NULL,
+    target_count INTEGER NOT NULL,
+    budget_micros INTEGER NOT NULL,
+    job_budget_micros INTEGER,
+    is_paused INTEGER NOT NULL,
+    is_cancelled INTEGER NOT NULL,
+    is_finished INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX unfinished_jobs ON jobs (job) WHERE NOT is_finished AND NOT is_cancelled;
+",
+    apply,
+};
+
+const COLUMNS: &str = "job, created_position, position, created_at, updated_at, actor, door, model, \
+    effort, policy, target_count, budget_micros, job_budget_micros, is_paused, is_cancelled, \
+    is_finished";
+
+/// A job at a glance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRow {
+    pub job: JobId,
+    /// Where its `created` stands, whose payload has the prompt.
+    pub created_position: u64,
+    /// Its latest event.
+    pub position: u64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub actor: String,
+    pub door: Door,
+    pub model: String,
+    pub effort: Option<Effort>,
+    pub policy: Policy,
+    pub target_count: u64,
+    /// Micro-dollars a target.
+    pub budget_micros: u64,
+    /// Micro-dollars over all targets.
+    pub job_budget_micros: Option<u64>,
+    pub is_paused: bool,
+    pub is_cancelled: bool,
+    pub is_finished: bool,
+}
+
+fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
+    if let Event::Created(created) = told.event {
+        let limits = created.limits;
+        connection
+            .prepare_cached(
+                "INSERT INTO jobs VALUES
+                 (?1, ?2, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 0, 0)",
+            )?
+            .execute(params![
+                Id(told.job),
+                told.position(),
+                told.at(),
+                told.recorded.actor,
+                Word(told.recorded.door),
+                created.model,
+                created.effort.map(Word),
+                Word(created.policy),
+                i64::try_from(created.targets.len()).unwrap_or(i64::MAX),
+                limits.budget_micros.cast_signed(),
+                limits.job_budget_micros.map(u64::cast_signed),
+            ])?;
+        return Ok(());
+    }
+    connection
+        .prepare_cached("UPDATE jobs SET position = ?2, updated_at = ?3 WHERE job = ?1")?
+        .execute(params![Id(told.job), told.position(), told.at()])
+        .and_then(one)?;
+    match told.event {
+        Event::Paused(paused) if paused.target.is_none() => {
+            set(connection, told, "is_paused", true)
+        }
+        Event::Resumed(resumed) if resumed.target.is_none() => {
+            set(connection, told, "is_paused", false)
+        }
+        Event::Cancelled(_) => set(connection, told, "is_cancelled", true),
+        Event::Finished(_) => set(connection, told, "is_finished", true),
+        Event::TargetReopened(_) => set(connection, told, "is_finished", false),
+        Event::BudgetChanged(changed) => {
+            let limits = changed.limits;
+            connection
+                .prepare_cached(
+                    "UPDATE jobs SET budget_micros = ?2, job_budget_micros = ?3 WHERE job = ?1",
+                )?
+                .execute(params![
+                    Id(told.job),
+                    limits.budget_micros.cast_signed(),
+                    limits.job_budget_micros.map(u64::cast_signed),
+                ])
+                .and_then(one)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn set(
+    connection: &Connection,
+    told: &Told<'_>,
+    column: &str,
+    value: bool,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(&format!("UPDATE jobs SET {column} = ?2 WHERE job = ?1"))?
+        .execute(params![Id(told.job), value])
+        .and_then(one)
+}
+
+/// What an event is about has to be there: one row, or the event does not fit.
+pub(crate) fn one(changed: usize) -> rusqlite::Result<()> {
+    match changed {
+        1 => Ok(()),
+        other => Err(rusqlite::Error::StatementChangedRows(other)),
+    }
+}
+
+/// The job with this id.
+pub fn find(connection: &Connection, job: JobId) -> rusqlite::Result<Option<JobRow>> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM jobs WHERE job = ?1"))?
+        .query_row([Id(job)], read)
+        .optional()
+}
+
+/// Up to `limit` jobs created before `before`, newest first.
+pub fn page(
+    connection: &Connection,
+    before: Option<JobId>,
+    limit: u32,
+) -> rusqlite::Result<Vec<JobRow>> {
+    // Ids begin with the time at which they were made, so their order is the jobs' order.
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM jobs WHERE ?1 IS NULL OR job < ?1 ORDER BY job DESC LIMIT ?2"
+        ))?
+        .query_map(params![before.map(Id), limit], read)?
+        .collect()
+}
+
+/// Up to `limit` jobs whose id begins or ends with `text`, newest first.
+pub fn named(connection: &Connection, text: &str, limit: u32) -> rusqlite::Result<Vec<JobId>> {
+    connection
+        .prepare_cached(
+            "SELECT job FROM jobs
+             WHERE substr(job, 1, length(?1)) = ?1 OR substr(job, -length(?1)) = ?1
+             ORDER BY job DESC LIMIT ?2",
+        )?
+        .query_map(params![text, limit], |row| row.get::<_, Id>(0).map(|id| id.0))?
+        .collect()
+}
+
+/// Every job that is neither finished nor cancelled, oldest first.
+pub fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<JobId>> {
+    connection
+        .prepare_cached(
+            "SELECT job FROM jobs WHERE NOT is_finished AND NOT is_cancelled ORDER BY job",
+        )?
+        .query_map([], |row| row.get::<_, Id>(0).map(|id| id.0))?
+        .collect()
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<JobRow> {
+    Ok(JobRow {
+        job: row.get::<_, Id>(0)?.0,
+        created_position: count(row, 1)?,
+        position: count(row, 2)?,
+        created_at: instant(row, 3)?,
+        updated_at: instant(row, 4)?,
+        actor: row.get(5)?,
+        door: word(row, 6)?,
+        model: row.get(7)?,
+        effort: word_or_none(row, 8)?,
+        policy: word(row, 9)?,
+        target_count: count(row, 10)?,
+        budget_micros: count(row, 11)?,
+        job_budget_micros: row.get::<_, Option<i64>>(12)?.map(i64::cast_unsigned),
+        is_paused: row.get(13)?,
+        is_cancelled: row.get(14)?,
+        is_finished: row.get(15)?,
+    })
+}

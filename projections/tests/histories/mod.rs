@@ -1,0 +1,359 @@
+//! Logs made up for tests: events with right positions, versions and hashes, of jobs that nobody ran.
+
+use std::collections::BTreeMap;
+
+use cody_events::attempt::{
+    AttemptEnd, AttemptEnded, AttemptReason, AttemptRequested, AttemptStarted, Base, Executor,
+    SandboxBackend,
+};
+use cody_events::diff::{DiffApproved, DiffProduced, JudgedDiff, TargetHeld};
+use cody_events::digest::{ObjectId, Sha256};
+use cody_events::envelope::{Door, Recorded};
+use cody_events::event::Event;
+use cody_events::evidence::{CheckPhase, CheckVerdict, CheckedCommand, ChecksRan};
+use cody_events::hash::{event_hash, log_hash};
+use cody_events::ids::{
+    AttemptNumber, CallNumber, CommandId, EventId, JobId, RequestId, RoundNumber, TargetNumber,
+    ThreadNumber, TurnNumber,
+};
+use cody_events::job::{
+    By, Cancelled, CheckSource, Created, CreatedTarget, Limits, Paused, Policy, Resumed, TargetKind,
+};
+use cody_events::outcome::{Finished, Outcome, ReopenReason, TargetFinished, TargetReopened};
+use cody_events::thread::{
+    CallClass, CallFailed, CallPermitted, ClaudeTurn, DiffReviewed, FinishOutcome, Purpose,
+    RanTool, ReviewVerdict, StopReason, ThreadStarted, ToolName, ToolsRan, Usage,
+};
+use cody_events::time::Timestamp;
+use uuid::Uuid;
+
+/// A log that is written by hand.
+#[derive(Default)]
+pub struct History {
+    pub events: Vec<Recorded>,
+    streams: BTreeMap<String, (u64, Sha256)>,
+}
+
+impl History {
+    /// Adds an event of a job.
+    pub fn add(&mut self, job: JobId, event: impl Into<Event>) -> u64 {
+        let event = event.into();
+        let facts = event.facts_json().unwrap();
+        self.add_raw(&job.stream(), event.kind(), event.schema_version(), facts)
+    }
+
+    /// Adds an event as another version of this program may have written it.
+    pub fn add_raw(&mut self, stream: &str, kind: &str, schema: u32, facts: String) -> u64 {
+        let position = self.events.len() as u64 + 1;
+        let (version, previous) = self.streams.get(stream).copied().unwrap_or((0, Sha256::ZERO));
+        let command_id = CommandId(Uuid::from_u128(position.into()));
+        let at = Timestamp(1_790_000_000_000_000 + i64::try_from(position).unwrap() * 1_000);
+        let mut recorded = Recorded {
+            position,
+            stream: stream.to_owned(),
+            version: version + 1,
+            event_id: EventId::derived(command_id, 0),
+            command_id,
+            kind: kind.to_owned(),
+            schema_version: schema,
+            recorded_at: at,
+            occurred_at: at,
+            actor: "ada".to_owned(),
+            door: Door::Cli,
+            causation_id: None,
+            correlation_id: None,
+            facts,
+            payload_len: (kind == "call-permitted").then_some(1),
+            payload_commit: None,
+            event_hash: Sha256::ZERO,
+            log_hash: Sha256::ZERO,
+        };
+        recorded.event_hash = event_hash(&previous, &recorded);
+        let before = self.events.last().map_or(Sha256::ZERO, |last| last.log_hash);
+        recorded.log_hash = log_hash(&before, position, &recorded.event_hash);
+        self.streams.insert(stream.to_owned(), (version + 1, recorded.event_hash));
+        self.events.push(recorded);
+        position
+    }
+}
+
+pub fn job(number: u8) -> JobId {
+    JobId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + u128::from(number)))
+}
+
+pub fn tree(number: u8) -> ObjectId {
+    ObjectId([number; 20])
+}
+
+pub fn limits(budget_micros: u64) -> Limits {
+    Limits {
+        budget_micros,
+        job_budget_micros: None,
+        max_turns: 60,
+        max_tokens: None,
+        max_wall_ms: None,
+        max_tool_ms: None,
+        max_diff_bytes: None,
+    }
+}
+
+/// The events of these stories, each about one target and small numbers.
+#[derive(Debug, Clone)]
+pub enum Step {
+    Create { targets: u32 },
+    Pause(Option<u32>),
+    Resume(Option<u32>),
+    Cancel,
+    Request(u32),
+    Start(u32, u32),
+    End(u32),
+    Thread(u32, u32, bool),
+    Permit(u32, u32, u32),
+    Turn(u32, u32, u32),
+    Fail(u32, u32, u32),
+    Tools(u32, u32, u32, u8),
+    Checks(u32, bool),
+    Review(u32, bool),
+    Diff(u32, u8),
+    Approve(u32, u8),
+    Hold(u32, u8),
+    Finish(u32, usize),
+    Reopen(u32, bool),
+    FinishJob,
+}
+
+impl Step {
+    pub fn event(&self) -> Event {
+        match self.clone() {
+            Self::Create { targets } => created(targets).into(),
+            Self::Pause(target) => {
+                Paused { target: target.map(TargetNumber), by: By::Person }.into()
+            }
+            Self::Resume(target) => {
+                Resumed { target: target.map(TargetNumber), by: By::Person }.into()
+            }
+            Self::Cancel => Cancelled { by: By::Person }.into(),
+            Self::Request(target) => requested(target).into(),
+            Self::Start(target, attempt) => started(target, attempt).into(),
+            Self::End(target) => AttemptEnded {
+                target: TargetNumber(target),
+                attempt: None,
+                request: RequestId(Uuid::nil()),
+                how: AttemptEnd::Lost,
+            }
+            .into(),
+            Self::Thread(target, thread, is_review) => thread_started(
+                target,
+                thread,
+                if is_review { Purpose::Review } else { Purpose::Change },
+            )
+            .into(),
+            Self::Permit(target, thread, turn) => permitted(target, thread, turn).into(),
+            Self::Turn(target, thread, turn) => turned(target, thread, turn).into(),
+            Self::Fail(target, thread, turn) => failed(target, thread, turn).into(),
+            Self::Tools(target, thread, turn, after) => ran(target, thread, turn, after).into(),
+            Self::Checks(target, answers) => checked(target, answers).into(),
+            Self::Review(target, answers) => reviewed(target, answers).into(),
+            Self::Diff(target, hash) => produced(target, hash).into(),
+            Self::Approve(target, hash) => DiffApproved(judged(target, hash)).into(),
+            Self::Hold(target, hash) => TargetHeld(judged(target, hash)).into(),
+            Self::Finish(target, outcome) => finished(target, outcome).into(),
+            Self::Reopen(target, is_retry) => TargetReopened {
+                target: TargetNumber(target),
+                round: RoundNumber(2),
+                why: if is_retry { ReopenReason::Retried } else { ReopenReason::ChangesRequested },
+                by: By::Person,
+            }
+            .into(),
+            Self::FinishJob => Finished { targets: Vec::new(), cost_micros: 0 }.into(),
+        }
+    }
+}
+
+pub fn created(targets: u32) -> Created {
+    Created {
+        targets: (1..=targets)
+            .map(|number| CreatedTarget {
+                number: TargetNumber(number),
+                kind: TargetKind::Github,
+                repository: format!("acme/app-{number}"),
+            })
+            .collect(),
+        policy: Policy::Review,
+        limits: limits(5_000_000),
+        model: "claude-test".to_owned(),
+        effort: None,
+        checks: CheckSource::Detected,
+        bash: true,
+        app_version: "0.1.0".to_owned(),
+    }
+}
+
+fn requested(target: u32) -> AttemptRequested {
+    AttemptRequested {
+        target: TargetNumber(target),
+        round: RoundNumber::FIRST,
+        request: RequestId(Uuid::nil()),
+        base: Base {
+            commit: tree(200),
+            tree: tree(0),
+            branch: "main".to_owned(),
+            pack: Sha256([9; 32]),
+        },
+        executor: Executor::Local,
+        why: AttemptReason::First,
+    }
+}
+
+fn started(target: u32, attempt: u32) -> AttemptStarted {
+    AttemptStarted {
+        target: TargetNumber(target),
+        attempt: AttemptNumber(attempt),
+        request: RequestId(Uuid::nil()),
+        worker: "w".to_owned(),
+        app_version: "0.1.0".to_owned(),
+        image: None,
+        sandbox: SandboxBackend::Bubblewrap,
+        batch_job_id: None,
+        batch_job_try: None,
+    }
+}
+
+fn thread_started(target: u32, thread: u32, purpose: Purpose) -> ThreadStarted {
+    ThreadStarted {
+        target: TargetNumber(target),
+        thread: ThreadNumber(thread),
+        round: RoundNumber::FIRST,
+        purpose,
+        parent: None,
+        model: "claude-test".to_owned(),
+        prefix_hash: Sha256::ZERO,
+        tree: tree(0),
+    }
+}
+
+fn permitted(target: u32, thread: u32, turn: u32) -> CallPermitted {
+    CallPermitted {
+        target: TargetNumber(target),
+        thread: ThreadNumber(thread),
+        turn: TurnNumber(turn),
+        call: CallNumber::FIRST,
+        request_hash: Sha256::ZERO,
+        max_tokens: 32_000,
+        reserved_micros: 900_000,
+        price_table: "2026-11-01".to_owned(),
+        last: false,
+    }
+}
+
+fn turned(target: u32, thread: u32, turn: u32) -> ClaudeTurn {
+    ClaudeTurn {
+        target: TargetNumber(target),
+        thread: ThreadNumber(thread),
+        turn: TurnNumber(turn),
+        call: CallNumber::FIRST,
+        stop_reason: StopReason::ToolUse,
+        in_history: true,
+        tool_count: 2,
+        usage: Usage { input_tokens: 100, output_tokens: 10, ..Usage::default() },
+        cost_micros: 100_000,
+        ms: 1_500,
+        request_id: None,
+    }
+}
+
+fn failed(target: u32, thread: u32, turn: u32) -> CallFailed {
+    CallFailed {
+        target: TargetNumber(target),
+        thread: ThreadNumber(thread),
+        turn: TurnNumber(turn),
+        call: CallNumber::FIRST,
+        class: CallClass::Truncated,
+        status: None,
+        request_id: None,
+        usage: None,
+        assumed_micros: 900_000,
+        ms: 20,
+    }
+}
+
+fn ran(target: u32, thread: u32, turn: u32, after: u8) -> ToolsRan {
+    let tool = |is_error| RanTool { id: "t".to_owned(), name: ToolName::Bash, is_error, ms: 7 };
+    ToolsRan {
+        target: TargetNumber(target),
+        attempt: AttemptNumber(1),
+        thread: ThreadNumber(thread),
+        turn: TurnNumber(turn),
+        tool_count: 2,
+        tools: vec![tool(false), tool(true)],
+        tools_hash: Sha256::ZERO,
+        tree_before: tree(0),
+        tree_after: tree(after),
+        changed_count: 1,
+        blob_bytes: 3,
+        finish: Some(FinishOutcome::Changed),
+        interrupted: false,
+    }
+}
+
+fn checked(target: u32, answers_finish: bool) -> ChecksRan {
+    ChecksRan {
+        target: TargetNumber(target),
+        attempt: AttemptNumber(1),
+        tree: tree(1),
+        phase: CheckPhase::After,
+        image: None,
+        cache: None,
+        commands: vec![CheckedCommand { exit_code: Some(0), timed_out: false, ms: 40 }],
+        skipped: None,
+        verdict: Some(CheckVerdict::Passed),
+        answers_finish,
+    }
+}
+
+fn reviewed(target: u32, answers_finish: bool) -> DiffReviewed {
+    DiffReviewed {
+        target: TargetNumber(target),
+        thread: ThreadNumber(2),
+        turn: TurnNumber::FIRST,
+        tree: tree(1),
+        verdict: ReviewVerdict::Accept,
+        answers_finish,
+    }
+}
+
+fn produced(target: u32, hash: u8) -> DiffProduced {
+    DiffProduced {
+        target: TargetNumber(target),
+        round: RoundNumber::FIRST,
+        base_commit: tree(200),
+        tree: tree(1),
+        diff_hash: Sha256([hash; 32]),
+        file_count: 3,
+        added_line_count: 20,
+        deleted_line_count: 4,
+        byte_count: 900,
+        partial: false,
+    }
+}
+
+fn judged(target: u32, hash: u8) -> JudgedDiff {
+    JudgedDiff {
+        target: TargetNumber(target),
+        base_commit: tree(200),
+        tree: tree(1),
+        diff_hash: Sha256([hash; 32]),
+        by: By::Person,
+    }
+}
+
+fn finished(target: u32, outcome: usize) -> TargetFinished {
+    TargetFinished {
+        target: TargetNumber(target),
+        round: RoundNumber::FIRST,
+        outcome: Outcome::ALL[outcome],
+        tree: Some(tree(1)),
+        diff_hash: None,
+        cost_micros: 0,
+    }
+}
