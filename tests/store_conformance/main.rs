@@ -12,3 +12,4 @@ mod histories;
 mod model;
 mod ownership;
 mod support;
+mod views;

@@ -183,6 +183,15 @@ impl Views {
     pub async fn rebuild(&self) -> Result<u64, ViewsError> {
         self.shared.rebuild().await
     }
+
+    /// Ends the following, and with it the hold on the log.
+    pub async fn close(mut self) {
+        if let Some(follower) = self.follower.take() {
+            follower.abort();
+            // It was just told to end, so that is what it says.
+            let _ = follower.await;
+        }
+    }
 }
 
 impl Drop for Views {
