@@ -16,3 +16,4 @@ mod slots;
 mod story;
 mod table;
 mod turns;
+mod views;

@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use super::build::*;
 use super::given::given;
 use super::stage::*;
+use super::views::assert_views_agree;
 use super::wishes::*;
 use crate::job::{Command, Decision, JobState, decide, next_step};
 
@@ -154,7 +155,7 @@ fn command(dice: Dice) -> Command {
 }
 
 /// Takes a decision into the state, and asserts what holds for every decision.
-fn take(state: &mut JobState, command: &Command) {
+fn take(state: &mut JobState, history: &mut Vec<Event>, command: &Command) {
     let before = state.clone();
     let decision = decide(state, command);
     assert_eq!(decide(state, command), decision, "a decision is a function");
@@ -166,6 +167,7 @@ fn take(state: &mut JobState, command: &Command) {
     for draft in &drafts {
         read_back(draft);
         state.evolve(&draft.event);
+        history.push(draft.event.clone());
     }
     assert_eq!(state.version, before.version + drafts.len() as u64);
     assert_sums_close(state, &drafts);
@@ -219,16 +221,16 @@ proptest! {
     #[test]
     fn any_wishes_in_any_order(stage in 0..=Stage::ALL.len(), wishes in prop::collection::vec(dice(), 0..60)) {
         let limits = Limits { budget_micros: 2_000_000, ..limits() };
-        let mut state = match stage.checked_sub(1) {
-            None => JobState::default(),
-            Some(stage) => {
-                given([Created { limits, ..created(2) }.into()])
-                    .and(way_to(ONE, Stage::ALL[stage]))
-                    .state
-            }
+        let mut history: Vec<Event> = match stage.checked_sub(1) {
+            None => Vec::new(),
+            Some(stage) => std::iter::once(Created { limits, ..created(2) }.into())
+                .chain(way_to(ONE, Stage::ALL[stage]))
+                .collect(),
         };
+        let mut state = given(history.clone()).state;
         for dice in wishes {
-            take(&mut state, &command(dice));
+            take(&mut state, &mut history, &command(dice));
         }
+        assert_views_agree(&history, &state);
     }
 }
