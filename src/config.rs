@@ -62,6 +62,8 @@ pub struct GitConfig {
     pub allowed_hosts: Vec<String>,
     /// `CODY_GITHUB_TOKEN` or `GITHUB_TOKEN`, never in the file: reads private repositories.
     pub github_token: Option<SecretString>,
+    /// `token_host` / `CODY_TOKEN_HOST`: the one host that is shown the token.
+    pub token_host: String,
     /// `max_files` / `CODY_MAX_FILES` of a base.
     pub max_files: u64,
     /// `max_bytes` / `CODY_MAX_BYTES` of a base's files.
@@ -225,6 +227,7 @@ impl Settings<'_> {
         let git = GitConfig {
             allowed_hosts: self.list("allowed_hosts", "CODY_ALLOWED_HOSTS", "github.com", ','),
             github_token: self.secret(&["CODY_GITHUB_TOKEN", "GITHUB_TOKEN"]),
+            token_host: self.text("token_host", "CODY_TOKEN_HOST", "github.com"),
             max_files: self.number("max_files", "CODY_MAX_FILES", 200_000)?,
             max_bytes: self.number("max_bytes", "CODY_MAX_BYTES", 4 << 30)?,
             max_file_bytes: self.number("max_file_bytes", "CODY_MAX_FILE_BYTES", 256 << 20)?,

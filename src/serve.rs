@@ -239,6 +239,7 @@ fn dispatch_options(config: &Config) -> DispatchOptions {
         data_dir: config.data_dir.clone(),
         allowed_hosts: config.git.allowed_hosts.clone(),
         github_token: config.git.github_token.clone(),
+        token_host: config.git.token_host.clone(),
         fetch_limits: FetchLimits {
             bytes: config.git.fetch_bytes,
             duration: config.git.fetch_timeout,

@@ -296,17 +296,14 @@ fn warn_of_uncommitted(config: &Config, request: &JobRequest) {
         let Ok(locator) = crate::git::Locator::parse(repository, &config.git.allowed_hosts) else {
             continue;
         };
-        if locator.local_path().is_none() {
-            continue;
-        }
-        if let Ok(resolved) = crate::git::resolve(&locator, None, request.branch.as_deref())
-            && resolved.uncommitted > 0
-        {
+        let Some(path) = locator.local_path() else { continue };
+        // A repository that cannot be read is told by whoever has to read it.
+        let count = crate::git::count_uncommitted(path).unwrap_or(0);
+        if count > 0 {
             eprintln!(
                 "Warning: {repository} has {} that will not be seen: the work starts from the last \
-                 commit of {}.",
-                text::counted(resolved.uncommitted as u64, "uncommitted change"),
-                resolved.branch
+                 commit.",
+                text::counted(count as u64, "uncommitted change"),
             );
         }
     }

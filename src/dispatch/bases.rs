@@ -7,6 +7,8 @@ use cody_events::digest::Sha256;
 use cody_events::ids::JobId;
 use cody_events::job::{Created, Location};
 
+use secrecy::SecretString;
+
 use super::{DispatchError, Dispatcher};
 use crate::git::{self, Base, GitError, Locator};
 use crate::job::state::Target;
@@ -53,7 +55,7 @@ impl Dispatcher {
     async fn pin_once(&self, location: &Location) -> Result<PinnedBase, DispatchError> {
         let locator = Locator::parse(&location.locator, &self.options.allowed_hosts)?;
         let branch = location.branch.clone();
-        let token = self.options.github_token.clone();
+        let token = self.token(&locator);
         let asked = locator.clone();
         let resolved = tokio::task::spawn_blocking(move || {
             git::resolve(&asked, token.as_ref(), branch.as_deref())
@@ -73,6 +75,13 @@ impl Dispatcher {
         Ok(PinnedBase { commit: resolved.commit, tree, branch: resolved.branch, pack })
     }
 
+    /// The token, for its own host alone.
+    fn token(&self, locator: &Locator) -> Option<SecretString> {
+        let is_its_host =
+            locator.host().is_some_and(|host| host.eq_ignore_ascii_case(&self.options.token_host));
+        self.options.github_token.clone().filter(|_| is_its_host)
+    }
+
     /// Fetches, weighs before anything is checked out, and keeps the pack.
     async fn fetch(
         &self,
@@ -82,7 +91,7 @@ impl Dispatcher {
     ) -> Result<Sha256, DispatchError> {
         let (locator, base_commit) = (locator.clone(), resolved.commit);
         let resolved = resolved.clone();
-        let token = self.options.github_token.clone();
+        let token = self.token(&locator);
         let caches = self.options.data_dir.join("cache");
         let (limits, budget) = (self.options.fetch_limits, self.options.walk_budget);
         let packs = self.packs.clone();

@@ -40,6 +40,8 @@ pub struct DispatchOptions {
     pub data_dir: PathBuf,
     pub allowed_hosts: Vec<String>,
     pub github_token: Option<secrecy::SecretString>,
+    /// The one host that is shown the token.
+    pub token_host: String,
     pub fetch_limits: FetchLimits,
     pub walk_budget: WalkBudget,
     pub worker: WorkerSettings,

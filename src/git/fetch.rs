@@ -1,6 +1,7 @@
 //! Asking a host for a branch's tip, and fetching it at depth 1 into a bare cache. Local
 //! repositories are read where they are. Nothing of a repository's configuration is run.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -19,13 +20,16 @@ use super::base::{object_id, oid};
 use super::error::{GitError, io};
 use super::locator::Locator;
 
+/// How long a host may take to answer a connection.
+const CONNECT_TIMEOUT_MS: i32 = 15_000;
+/// How long a host may be silent; hosts that are at work on a pack say so every few seconds.
+const SILENCE_TIMEOUT_MS: i32 = 20_000;
+
 /// What a target's work starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     pub commit: ObjectId,
     pub branch: String,
-    /// Files with changes that are not committed, and so not seen; local repositories only.
-    pub uncommitted: usize,
 }
 
 /// How much a fetch may take.
@@ -53,8 +57,8 @@ fn isolate_once() -> Result<(), git2::Error> {
     }
     // SAFETY: as above.
     unsafe {
-        git2::opts::set_server_connect_timeout_in_milliseconds(15_000)?;
-        git2::opts::set_server_timeout_in_milliseconds(60_000)?;
+        git2::opts::set_server_connect_timeout_in_milliseconds(CONNECT_TIMEOUT_MS)?;
+        git2::opts::set_server_timeout_in_milliseconds(SILENCE_TIMEOUT_MS)?;
     }
     Ok(())
 }
@@ -92,14 +96,19 @@ fn resolve_local(path: &Path, branch: Option<&str>) -> Result<Resolved, GitError
     };
     let commit = reference.peel_to_commit()?.id();
     let branch = String::from_utf8_lossy(reference.shorthand_bytes()).into_owned();
-    let uncommitted = if repository.is_bare() {
-        0
-    } else {
-        let mut options = StatusOptions::new();
-        options.include_untracked(true).exclude_submodules(true).recurse_untracked_dirs(false);
-        repository.statuses(Some(&mut options)).map_or(0, |statuses| statuses.len())
-    };
-    Ok(Resolved { commit: object_id(commit), branch, uncommitted })
+    Ok(Resolved { commit: object_id(commit), branch })
+}
+
+/// How many files of the local repository at `path` have changes that are not committed.
+pub fn count_uncommitted(path: &Path) -> Result<usize, GitError> {
+    isolate()?;
+    let repository = Repository::open(path)?;
+    if repository.is_bare() {
+        return Ok(0);
+    }
+    let mut options = StatusOptions::new();
+    options.include_untracked(true).exclude_submodules(true).recurse_untracked_dirs(false);
+    Ok(repository.statuses(Some(&mut options))?.len())
 }
 
 fn resolve_remote(
@@ -108,7 +117,11 @@ fn resolve_remote(
     token: Option<&SecretString>,
     branch: Option<&str>,
 ) -> Result<Resolved, GitError> {
-    let mut remote = git2::Remote::create_detached(url.as_str())?;
+    // Where redirects may lead is a setting of the repository that asks.
+    let asking = tempfile::TempDir::with_prefix("cody-asks-")
+        .map_err(io("a scratch directory cannot be made", &std::env::temp_dir()))?;
+    let repository = bare(asking.path())?;
+    let mut remote = repository.remote_anonymous(url.as_str())?;
     let failed = |error| classify(name, &error);
     let connection =
         remote.connect_auth(Direction::Fetch, Some(callbacks(url, token)), None).map_err(failed)?;
@@ -132,7 +145,7 @@ fn resolve_remote(
             repository: name.to_owned(),
             branch: branch.clone(),
         })?;
-    Ok(Resolved { commit: object_id(commit), branch, uncommitted: 0 })
+    Ok(Resolved { commit: object_id(commit), branch })
 }
 
 /// A repository on this machine that holds `resolved`: the bare cache of a remote one, below
@@ -156,9 +169,7 @@ pub fn fetch(
     let lock = File::create(&lock_path).map_err(io("a lock cannot be made", &lock_path))?;
     flock(&lock, FlockOperation::LockExclusive)
         .map_err(|error| io("a lock cannot be taken", &lock_path)(error.into()))?;
-    let mut options = RepositoryInitOptions::new();
-    options.bare(true).external_template(false);
-    let repository = Repository::init_opts(&cache, &options)?;
+    let repository = bare(&cache)?;
     if repository.find_commit(oid(resolved.commit)?).is_ok() {
         return Ok(cache);
     }
@@ -166,8 +177,10 @@ pub fn fetch(
     let mut callbacks = callbacks(url, token);
     let deadline = Instant::now() + limits.duration;
     let most = limits.bytes;
-    callbacks.transfer_progress(move |progress| {
-        progress.received_bytes() as u64 <= most && Instant::now() < deadline
+    let stopped = Cell::new(false);
+    callbacks.transfer_progress(|progress| {
+        stopped.set(progress.received_bytes() as u64 > most || Instant::now() >= deadline);
+        !stopped.get()
     });
     let mut options = FetchOptions::new();
     options
@@ -178,7 +191,7 @@ pub fn fetch(
     let branch = &resolved.branch;
     let refspec = format!("+refs/heads/{branch}:refs/heads/{branch}");
     remote.fetch(&[&refspec], Some(&mut options), None).map_err(|error| {
-        if error.code() == ErrorCode::User {
+        if stopped.get() {
             return GitError::TooBig {
                 what: format!("its fetch takes more than {most} bytes or {:?}", limits.duration),
             };
@@ -190,6 +203,15 @@ pub fn fetch(
         return Err(GitError::Network { repository: name.clone(), what });
     }
     Ok(cache)
+}
+
+/// A bare repository that asks no other host than the one it was told.
+fn bare(path: &Path) -> Result<Repository, GitError> {
+    let mut options = RepositoryInitOptions::new();
+    options.bare(true).external_template(false);
+    let repository = Repository::init_opts(path, &options)?;
+    repository.config()?.set_bool("http.followRedirects", false)?;
+    Ok(repository)
 }
 
 /// Gives the token to the job's own host, once, and to no other.

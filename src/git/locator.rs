@@ -157,6 +157,14 @@ impl Locator {
         }
     }
 
+    /// The host, with its port if that is not the usual one; nothing for a local path.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Remote { host, .. } => Some(host),
+            Self::Local { .. } => None,
+        }
+    }
+
     /// The local path, if it is one.
     pub fn local_path(&self) -> Option<&Path> {
         match self {

@@ -24,7 +24,7 @@ pub use base::Base;
 pub use budget::{WalkBudget, Weight, weigh, weigh_at};
 pub use checkout::checkout;
 pub use error::GitError;
-pub use fetch::{FetchLimits, Resolved, fetch, isolate, resolve};
+pub use fetch::{FetchLimits, Resolved, count_uncommitted, fetch, isolate, resolve};
 pub use init::init_with_commit;
 pub use locator::{BadLocator, Locator};
 pub use packs::{PackStore, PinnedPack};

@@ -4,7 +4,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is wrong")]
 
 mod demo;
+mod fetching;
 mod foreign;
+#[path = "../foreign/git_server.rs"]
+mod git_server;
 mod harness;
 mod kills;
 mod outcomes;
@@ -12,3 +15,4 @@ mod outcomes;
 mod peers;
 mod real;
 mod rejections;
+mod remote;
