@@ -25,7 +25,7 @@ test: system foreign real
 # The same tests with their full counts.
 proof: system foreign real
 	CODY_CASES=1000 CODY_PROOF=1 $(CARGO) test --release --workspace --locked -- --nocapture
-	CODY_PROOF=1 $(CARGO) test --release --locked --test large_repository -- --ignored --nocapture
+	CODY_PROOF=1 $(CARGO) test --release --locked --test jobs large -- --ignored --nocapture
 
 # Debian packages, where we may install them; elsewhere their absence is told by whoever misses them.
 system:

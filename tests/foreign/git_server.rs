@@ -90,6 +90,13 @@ impl GitServer {
         assert!(cloned.success());
     }
 
+    /// Offers the bare repository at `source` itself as `owner/name`.
+    pub fn adopt(&self, source: &Path, path: &str) {
+        let place = self.place(path);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(source, place).unwrap();
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.host)
     }

@@ -10,6 +10,7 @@ mod foreign;
 mod git_server;
 mod harness;
 mod kills;
+mod large;
 mod outcomes;
 #[path = "../foreign/peers.rs"]
 mod peers;
