@@ -24,8 +24,8 @@ test: system foreign real
 
 # The same tests with their full counts.
 proof: system foreign real
-	CODY_CASES=1000 CODY_PROOF=1 $(CARGO) test --release --workspace --locked -- --nocapture
-	CODY_PROOF=1 $(CARGO) test --release --locked --test jobs large -- --ignored --nocapture
+	CODY_CASES=1000 CODY_PROOF=1 $(CARGO) test --profile proof --workspace --locked -- --nocapture
+	CODY_PROOF=1 $(CARGO) test --profile proof --locked --test jobs large -- --ignored --nocapture
 
 # Debian packages, where we may install them; elsewhere their absence is told by whoever misses them.
 system:

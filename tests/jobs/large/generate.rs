@@ -22,7 +22,6 @@ impl fmt::Display for Size {
 /// A made repository.
 pub struct Made {
     pub bare: PathBuf,
-    pub size: Size,
 }
 
 impl Made {
@@ -73,7 +72,7 @@ pub fn repository(dir: &Path, size: Size) -> Made {
         .unwrap();
     write(&mut BufWriter::new(import.stdin.take().unwrap()), size).unwrap();
     assert!(import.wait().unwrap().success());
-    Made { bare: dir.to_owned(), size }
+    Made { bare: dir.to_owned() }
 }
 
 fn write(out: &mut impl Write, size: Size) -> std::io::Result<()> {

@@ -40,7 +40,8 @@ pub fn peak_mib(pid: u32) -> Option<f64> {
 pub async fn measure(dir: &Path, made: &Made) -> Vec<(String, Took)> {
     let server = GitServer::start(None).await;
     server.adopt(&made.bare, "acme/big");
-    let locator = Locator::parse(&server.url("acme/big"), &[server.host.clone()]).unwrap();
+    let locator =
+        Locator::parse(&server.url("acme/big"), std::slice::from_ref(&server.host)).unwrap();
     let dir = dir.to_owned();
     tokio::task::spawn_blocking(move || stages(&dir, &locator)).await.unwrap()
 }
