@@ -1,29 +1,35 @@
 //! Asking a host for a branch's tip, and fetching it at depth 1 into a bare cache. Local
 //! repositories are read where they are. Nothing of a repository's configuration is run.
 
-use std::cell::Cell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use cody_events::digest::{ObjectId, Sha256};
 use git2::{
-    AutotagOption, Cred, CredentialType, Direction, ErrorClass, ErrorCode, FetchOptions,
-    RemoteCallbacks, RemoteRedirect, Repository, RepositoryInitOptions, StatusOptions,
+    AutotagOption, Direction, ErrorClass, ErrorCode, FetchOptions, ObjectType, RemoteCallbacks,
+    RemoteRedirect, Repository, RepositoryInitOptions, StatusOptions,
 };
 use rustix::fs::{FlockOperation, flock};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
 use super::base::{object_id, oid};
+use super::budget::{WalkBudget, weigh};
 use super::error::{GitError, io};
+use super::line::{Allowance, Failure, Line};
 use super::locator::Locator;
+use super::transport;
 
-/// How long a host may take to answer a connection.
-const CONNECT_TIMEOUT_MS: i32 = 15_000;
-/// How long a host may be silent; hosts that are at work on a pack say so every few seconds.
-const SILENCE_TIMEOUT_MS: i32 = 20_000;
+/// Where branches are named.
+const BRANCHES: &str = "refs/heads/";
+/// What a cache calls the branch that it fetched last.
+const FETCHED: &str = "refs/cody-batch/fetched";
+/// Limits that only what is hostile passes; those of the configuration come after.
+const WHATEVER: WalkBudget = WalkBudget { files: u64::MAX, bytes: u64::MAX, file_bytes: u64::MAX };
+/// What asking for branches may take; a host with a million of them sends some 70 MB.
+const ASKING: Allowance = Allowance { bytes: 256 << 20, duration: Duration::from_secs(60) };
 
 /// What a target's work starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,12 +61,7 @@ fn isolate_once() -> Result<(), git2::Error> {
         // SAFETY: no other thread uses libgit2 yet; the one initialiser is behind a lock.
         unsafe { git2::opts::set_search_path(level, "")? };
     }
-    // SAFETY: as above.
-    unsafe {
-        git2::opts::set_server_connect_timeout_in_milliseconds(CONNECT_TIMEOUT_MS)?;
-        git2::opts::set_server_timeout_in_milliseconds(SILENCE_TIMEOUT_MS)?;
-    }
-    Ok(())
+    transport::register()
 }
 
 /// The commit that `branch`, or else the default branch, points to now.
@@ -72,7 +73,10 @@ pub fn resolve(
     isolate()?;
     match locator {
         Locator::Local { path } => resolve_local(path, branch),
-        Locator::Remote { url, path, .. } => resolve_remote(url, path, token, branch),
+        Locator::Remote { url, .. } => {
+            let host = Host::of(locator, url, token, ASKING)?;
+            transport::over(&host.line, || resolve_remote(&host, branch))
+        }
     }
 }
 
@@ -111,41 +115,38 @@ pub fn count_uncommitted(path: &Path) -> Result<usize, GitError> {
     Ok(repository.statuses(Some(&mut options))?.len())
 }
 
-fn resolve_remote(
-    url: &Url,
-    name: &str,
-    token: Option<&SecretString>,
-    branch: Option<&str>,
-) -> Result<Resolved, GitError> {
-    // Where redirects may lead is a setting of the repository that asks.
-    let asking = tempfile::TempDir::with_prefix("cody-asks-")
-        .map_err(io("a scratch directory cannot be made", &std::env::temp_dir()))?;
-    let repository = bare(asking.path())?;
-    let mut remote = repository.remote_anonymous(url.as_str())?;
-    let failed = |error| classify(name, &error);
-    let connection =
-        remote.connect_auth(Direction::Fetch, Some(callbacks(url, token)), None).map_err(failed)?;
-    let empty = || GitError::Empty { repository: name.to_owned() };
+fn resolve_remote(host: &Host<'_>, branch: Option<&str>) -> Result<Resolved, GitError> {
+    let repository = || host.name.clone();
+    let mut remote = git2::Remote::create_detached(host.url.as_str())?;
+    let failed = |error| host.classify(error);
+    let connection = remote.connect_auth(Direction::Fetch, None, None).map_err(failed)?;
+    let heads = connection.list().map_err(failed)?;
+    if !heads.iter().any(|head| head.name().starts_with(BRANCHES)) {
+        return Err(GitError::Empty { repository: repository() });
+    }
     let branch = match branch {
         Some(branch) => branch.to_owned(),
         None => {
-            let head = connection.default_branch().map_err(|_| empty())?;
+            let none = || GitError::NoDefaultBranch { repository: repository() };
+            let head = connection.default_branch().map_err(|_| none())?;
             let head = String::from_utf8_lossy(&head).into_owned();
-            head.strip_prefix("refs/heads/").ok_or_else(empty)?.to_owned()
+            head.strip_prefix(BRANCHES).ok_or_else(none)?.to_owned()
         }
     };
-    let wanted = format!("refs/heads/{branch}");
-    let commit = connection
-        .list()
-        .map_err(failed)?
+    let no_branch = || GitError::NoBranch { repository: repository(), branch: branch.clone() };
+    let wanted = reference_of(&branch).ok_or_else(no_branch)?;
+    let commit = heads
         .iter()
         .find(|head| head.name() == wanted)
         .map(git2::RemoteHead::oid)
-        .ok_or_else(|| GitError::NoBranch {
-            repository: name.to_owned(),
-            branch: branch.clone(),
-        })?;
+        .ok_or_else(no_branch)?;
     Ok(Resolved { commit: object_id(commit), branch })
+}
+
+/// The full name of a branch, if it can be one: a name goes into a refspec, where `*` and `:` act.
+fn reference_of(branch: &str) -> Option<String> {
+    let name = format!("{BRANCHES}{branch}");
+    git2::Reference::is_valid_name(&name).then_some(name)
 }
 
 /// A repository on this machine that holds `resolved`: the bare cache of a remote one, below
@@ -158,9 +159,9 @@ pub fn fetch(
     limits: &FetchLimits,
 ) -> Result<PathBuf, GitError> {
     isolate()?;
-    let (url, name) = match locator {
+    let url = match locator {
         Locator::Local { path } => return Ok(path.clone()),
-        Locator::Remote { url, path, .. } => (url, path),
+        Locator::Remote { url, .. } => url,
     };
     let key = &Sha256::of(locator.identity().as_bytes()).to_string()[..32];
     let cache = caches.join(format!("{key}.git"));
@@ -169,90 +170,150 @@ pub fn fetch(
     let lock = File::create(&lock_path).map_err(io("a lock cannot be made", &lock_path))?;
     flock(&lock, FlockOperation::LockExclusive)
         .map_err(|error| io("a lock cannot be taken", &lock_path)(error.into()))?;
-    let repository = bare(&cache)?;
+    let mut options = RepositoryInitOptions::new();
+    options.bare(true).external_template(false);
+    let repository = Repository::init_opts(&cache, &options)?;
     if repository.find_commit(oid(resolved.commit)?).is_ok() {
         return Ok(cache);
     }
-    let mut remote = repository.remote_anonymous(url.as_str())?;
-    let mut callbacks = callbacks(url, token);
-    let deadline = Instant::now() + limits.duration;
-    let most = limits.bytes;
-    let stopped = Cell::new(false);
-    callbacks.transfer_progress(|progress| {
-        stopped.set(progress.received_bytes() as u64 > most || Instant::now() >= deadline);
-        !stopped.get()
-    });
+    sweep(&cache)?;
+    let allowance = Allowance { bytes: limits.bytes, duration: limits.duration };
+    let host = Host::of(locator, url, token, allowance)?;
+    let fetched = transport::over(&host.line, || fetch_remote(&host, &repository, resolved));
+    if let Err(GitError::NotWhole { .. } | GitError::Hostile { .. }) = &fetched {
+        // The next fetch would find the commit here and trust it.
+        drop(repository);
+        fs::remove_dir_all(&cache).map_err(io("a cache cannot be removed", &cache))?;
+    }
+    fetched.map(|()| cache)
+}
+
+fn fetch_remote(
+    host: &Host<'_>,
+    repository: &Repository,
+    resolved: &Resolved,
+) -> Result<(), GitError> {
+    let branch = &resolved.branch;
+    let from = reference_of(branch).ok_or_else(|| GitError::NoBranch {
+        repository: host.name.clone(),
+        branch: branch.clone(),
+    })?;
+    let mut remote = repository.remote_anonymous(host.url.as_str())?;
+    let mut callbacks = RemoteCallbacks::new();
+    callbacks.transfer_progress(|_| host.line.has_time());
     let mut options = FetchOptions::new();
     options
         .depth(1)
         .download_tags(AutotagOption::None)
         .follow_redirects(RemoteRedirect::None)
         .remote_callbacks(callbacks);
-    let branch = &resolved.branch;
-    let refspec = format!("+refs/heads/{branch}:refs/heads/{branch}");
-    remote.fetch(&[&refspec], Some(&mut options), None).map_err(|error| {
-        if stopped.get() {
-            return GitError::TooBig {
-                what: format!("its fetch takes more than {most} bytes or {:?}", limits.duration),
-            };
+    // One name for every branch: `a` and `a/b` cannot stand beside each other.
+    let refspec = format!("+{from}:{FETCHED}");
+    remote.fetch(&[&refspec], Some(&mut options), None).map_err(|error| host.classify(error))?;
+    let commit = oid(resolved.commit)?;
+    let odd =
+        |what: String| Err(GitError::Hostile { what: format!("the branch `{branch}`: {what}") });
+    match repository.odb()?.read_header(commit) {
+        Ok((_, ObjectType::Commit)) => match repository.find_commit(commit) {
+            Ok(_) => weigh(repository, resolved.commit, &WHATEVER).map(|_| ()),
+            Err(error) => odd(format!("its commit cannot be read: {}", error.message())),
+        },
+        Ok((_, kind)) => odd(format!("it points to a {kind}, not to a commit")),
+        Err(_) => {
+            let what = format!("the branch `{branch}` moved while it was fetched");
+            Err(GitError::Network { repository: host.name.clone(), what })
         }
-        classify(name, &error)
-    })?;
-    if repository.find_commit(oid(resolved.commit)?).is_err() {
-        let what = format!("the branch `{branch}` moved while it was fetched");
-        return Err(GitError::Network { repository: name.clone(), what });
     }
-    Ok(cache)
 }
 
-/// A bare repository that asks no other host than the one it was told.
-fn bare(path: &Path) -> Result<Repository, GitError> {
-    let mut options = RepositoryInitOptions::new();
-    options.bare(true).external_template(false);
-    let repository = Repository::init_opts(path, &options)?;
-    repository.config()?.set_bool("http.followRedirects", false)?;
-    Ok(repository)
-}
-
-/// Gives the token to the job's own host, once, and to no other.
-fn callbacks<'a>(url: &Url, token: Option<&'a SecretString>) -> RemoteCallbacks<'a> {
-    let origin = (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port());
-    let mut tries = 0;
-    let mut callbacks = RemoteCallbacks::new();
-    callbacks.credentials(move |asked, _, allowed| {
-        tries += 1;
-        let refused = || git2::Error::new(ErrorCode::Auth, ErrorClass::Http, "not authorised");
-        let asked = Url::parse(asked).map_err(|_| refused())?;
-        let is_ours =
-            (asked.scheme().to_owned(), asked.host_str().map(str::to_owned), asked.port())
-                == origin;
-        match token {
-            Some(token)
-                if is_ours
-                    && tries == 1
-                    && allowed.contains(CredentialType::USER_PASS_PLAINTEXT) =>
-            {
-                Cred::userpass_plaintext("x-access-token", token.expose_secret())
+/// Removes what a fetch that was killed left: half packs, and locks of git's own. The caller holds
+/// the cache's lock, so that nobody works on them.
+fn sweep(cache: &Path) -> Result<(), GitError> {
+    let is_left = |place: &str, path: &Path| {
+        let kind = path.extension().unwrap_or_default();
+        match place {
+            "objects/pack" => kind != "pack" && kind != "idx",
+            _ => kind == "lock",
+        }
+    };
+    for place in ["objects/pack", "refs/cody-batch", "."] {
+        let Ok(entries) = fs::read_dir(cache.join(place)) else { continue };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.is_file() && is_left(place, &path) {
+                fs::remove_file(&path).map_err(io("what is left cannot be removed", &path))?;
             }
-            _ => Err(refused()),
         }
-    });
-    callbacks
+    }
+    Ok(())
 }
 
-/// An error of the transport, by what can be done about it, in words without credentials.
-fn classify(name: &str, error: &git2::Error) -> GitError {
-    let repository = name.to_owned();
-    let text = error.message();
-    if error.code() == ErrorCode::Auth || text.contains("401") || text.contains("403") {
-        return GitError::Authentication { repository };
+/// A repository's host, as one call talks to it.
+struct Host<'a> {
+    url: &'a Url,
+    name: String,
+    line: Arc<Line>,
+    /// With its port, if that is not the usual one.
+    host: String,
+}
+
+impl<'a> Host<'a> {
+    fn of(
+        locator: &Locator,
+        url: &'a Url,
+        token: Option<&SecretString>,
+        allowance: Allowance,
+    ) -> Result<Self, GitError> {
+        let name = locator.display_name();
+        let host = locator.host().unwrap_or_default().to_owned();
+        let line = Line::new(url, token, allowance).map_err(|failure| match failure {
+            Failure::Away(what) => GitError::Network { repository: name.clone(), what },
+            other => GitError::Network { repository: name.clone(), what: format!("{other:?}") },
+        })?;
+        Ok(Self { url, name, line, host })
     }
-    if error.code() == ErrorCode::NotFound || text.contains("404") {
-        return GitError::NotFound { repository };
+
+    /// What to say where a token is wanted and none was given for this host.
+    fn wanting(&self) -> String {
+        let also = match self.host.as_str() {
+            // Where the token goes if nothing else is said.
+            "github.com" => String::new(),
+            host => format!(", with CODY_TOKEN_HOST={host}"),
+        };
+        format!(
+            "no such repository, or one that wants a token; set CODY_GITHUB_TOKEN (or GITHUB_TOKEN) \
+             to one that may read it{also}"
+        )
     }
-    let mut what: String = text.chars().take(200).collect();
-    if what.contains('@') {
-        what = "the transfer failed".to_owned();
+
+    /// An error by what can be done about it: the line knows best why it failed.
+    fn classify(&self, error: git2::Error) -> GitError {
+        let repository = self.name.clone();
+        let Some(failure) = self.line.failure() else {
+            if matches!(error.class(), ErrorClass::Os | ErrorClass::Filesystem) {
+                // A full disk here is not the host's fault.
+                return GitError::Git(error);
+            }
+            let what = self.line.fit(error.message());
+            return match what.strip_prefix("remote error: ") {
+                Some(said) => GitError::NotGit { repository, what: format!("it says: {said}") },
+                None => GitError::Damaged { repository, what },
+            };
+        };
+        match failure {
+            Failure::TokenNeeded => GitError::Authentication { repository, why: self.wanting() },
+            Failure::TokenRefused => {
+                let why = "the host refused the token; check that it is valid and what it may read";
+                GitError::Authentication { repository, why: why.to_owned() }
+            }
+            Failure::NotFound => GitError::NotFound { repository },
+            Failure::Moved(to) => GitError::Moved { repository, to },
+            Failure::TooMuch(most) => {
+                GitError::TooBig { what: format!("its fetch takes more than {most} bytes") }
+            }
+            Failure::TooSlow(limit) => GitError::TooSlow { repository, limit },
+            Failure::NotGit(what) => GitError::NotGit { repository, what },
+            Failure::Distrusted(what) => GitError::Distrusted { repository, what },
+            Failure::Away(what) => GitError::Network { repository, what },
+        }
     }
-    GitError::Network { repository, what }
 }

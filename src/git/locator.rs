@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use cody_events::job::TargetKind;
 use url::{Host, Url};
 
+use super::fetch::isolate;
+
 /// The host of `owner/name`.
 const GITHUB: &str = "github.com";
 
@@ -77,8 +79,8 @@ impl Locator {
         let is_allowed = allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(&host));
         match url.scheme() {
             "https" => {}
-            "http" if is_loopback && is_allowed => {}
-            _ => return Err(bad("only https is spoken")),
+            "http" if is_loopback => {}
+            _ => return Err(bad("only https is spoken, and http with this machine itself")),
         }
         if !is_allowed {
             return Err(BadLocator::HostNotAllowed { host, allowed: allowed.to_vec() });
@@ -113,9 +115,9 @@ impl Locator {
     pub fn check(&self) -> Result<(), BadLocator> {
         match self {
             Self::Remote { .. } => Ok(()),
-            Self::Local { path } => match git2::Repository::open(path) {
-                Ok(_) => Ok(()),
-                Err(_) => Err(BadLocator::NotARepository(path.clone())),
+            Self::Local { path } => match isolate().map(|()| git2::Repository::open(path)) {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(_)) | Err(_) => Err(BadLocator::NotARepository(path.clone())),
             },
         }
     }
@@ -236,7 +238,12 @@ mod tests {
             assert!(matches!(error, BadLocator::Malformed { .. }), "{text}: {error}");
             assert!(!error.to_string().contains("secret"), "{error}");
         }
-        for text in ["https://evil.example/a/b", "https://10.0.0.1/a/b", "https://127.0.0.1/a/b"] {
+        for text in [
+            "https://evil.example/a/b",
+            "https://10.0.0.1/a/b",
+            "https://127.0.0.1/a/b",
+            "http://127.0.0.1:3001/a/b",
+        ] {
             let error = Locator::parse(text, &allowed()).unwrap_err();
             assert!(matches!(error, BadLocator::HostNotAllowed { .. }), "{text}: {error}");
         }

@@ -11,12 +11,14 @@ mod error;
 mod fetch;
 mod ignored;
 mod init;
+mod line;
 mod locator;
 mod packs;
 mod patch;
 mod recorded;
 mod stat_cache;
 mod synthetic;
+mod transport;
 mod tree_builder;
 mod walk;
 

@@ -14,6 +14,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::base::oid;
 use super::error::{GitError, io as at};
+use super::fetch::isolate;
 
 /// Packs are read far more often than they are made, but never sent: speed wins over size.
 const COMPRESSION: Compression = Compression::fast();
@@ -47,14 +48,16 @@ impl PackStore {
     /// Keeps `commit` of the repository at `path`. The same base twice is kept once.
     pub fn store(&self, path: &Path, commit: ObjectId) -> Result<PinnedPack, GitError> {
         fs::create_dir_all(&self.dir).map_err(at("a directory cannot be made", &self.dir))?;
+        isolate()?;
         let repository = Repository::open(path)?;
         let scratch = tempfile::TempDir::with_prefix_in("new-", &self.dir)
             .map_err(at("a directory cannot be made", &self.dir))?;
         let packs = scratch.path().join("pack");
         fs::create_dir(&packs).map_err(at("a directory cannot be made", &packs))?;
-        match received_whole(&repository, commit)? {
+        let objects = objects_of(&repository, commit)?;
+        match received_whole(&repository, commit, objects.len())? {
             Some(received) => link(&received, &packs)?,
-            None => write(&repository, commit, &packs)?,
+            None => write(&repository, &objects, &packs)?,
         }
         let pack = only_pack(&packs)?;
         let (hash, bytes) = hash_file(&pack).map_err(at("a pack cannot be read", &pack))?;
@@ -75,9 +78,13 @@ impl PackStore {
     }
 }
 
-/// The pack that a fetch at depth 1 brought, if the repository holds nothing else: it is exactly
-/// what we would write.
-fn received_whole(repository: &Repository, commit: ObjectId) -> Result<Option<PathBuf>, GitError> {
+/// The pack that a fetch at depth 1 brought, if it holds `count` objects, those of the base, and
+/// the repository holds nothing else: it is exactly what we would write.
+fn received_whole(
+    repository: &Repository,
+    commit: ObjectId,
+    count: usize,
+) -> Result<Option<PathBuf>, GitError> {
     let shallow = repository.path().join("shallow");
     let is_alone = fs::read_to_string(shallow).is_ok_and(|text| text.trim() == commit.to_string());
     if !is_alone {
@@ -86,9 +93,21 @@ fn received_whole(repository: &Repository, commit: ObjectId) -> Result<Option<Pa
     let packs = repository.path().join("objects/pack");
     let found = list(&packs, "pack").map_err(at("packs cannot be listed", &packs))?;
     match found.as_slice() {
-        [pack] if pack.with_extension("idx").exists() => Ok(Some(pack.clone())),
+        [pack] if pack.with_extension("idx").exists() => {
+            let counted = count_in(pack).map_err(at("a pack cannot be read", pack))?;
+            // A host may have put more into its pack than it was asked for.
+            Ok((counted as usize == count).then(|| pack.clone()))
+        }
         _ => Ok(None),
     }
+}
+
+/// How many objects a pack's header promises.
+fn count_in(pack: &Path) -> io::Result<u32> {
+    let mut header = [0; 12];
+    File::open(pack)?.read_exact(&mut header)?;
+    let [.., a, b, c, d] = header;
+    Ok(u32::from_be_bytes([a, b, c, d]))
 }
 
 fn link(pack: &Path, packs: &Path) -> Result<(), GitError> {
@@ -103,19 +122,24 @@ fn link(pack: &Path, packs: &Path) -> Result<(), GitError> {
 }
 
 /// Writes a pack without deltas: finding them costs more time than they save space here.
-fn write(repository: &Repository, commit: ObjectId, packs: &Path) -> Result<(), GitError> {
+fn write(repository: &Repository, objects: &[Oid], packs: &Path) -> Result<(), GitError> {
     let odb = repository.odb()?;
-    let root = repository.find_commit(oid(commit)?)?;
-    let mut objects = vec![root.id()];
-    let mut seen = HashSet::from([root.id()]);
-    collect(repository, root.tree_id(), &mut objects, &mut seen)?;
     let raw = packs.join("new.raw");
-    write_objects(&odb, &objects, &raw)?;
+    write_objects(&odb, objects, &raw)?;
     let mut indexer = git2::Indexer::new(Some(&odb), packs, 0o644, true)?;
     let mut file = File::open(&raw).map_err(at("a pack cannot be read", &raw))?;
     io::copy(&mut file, &mut indexer).map_err(at("a pack cannot be indexed", &raw))?;
     indexer.commit()?;
     fs::remove_file(&raw).map_err(at("a file cannot be removed", &raw))
+}
+
+/// The commit, its trees and its blobs, each once.
+fn objects_of(repository: &Repository, commit: ObjectId) -> Result<Vec<Oid>, GitError> {
+    let root = repository.find_commit(oid(commit)?)?;
+    let mut objects = vec![root.id()];
+    let mut seen = HashSet::from([root.id()]);
+    collect(repository, root.tree_id(), &mut objects, &mut seen)?;
+    Ok(objects)
 }
 
 fn collect(
