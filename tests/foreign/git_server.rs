@@ -1,11 +1,9 @@
 //! git's own server, `git http-backend`, behind a small bridge on loopback: what it says on the wire
-//! is what a host says. Between it and the client stand, if a test wants them, a token and faults.
+//! is what a host says, in a stream, however large it is. It may want a token.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -19,23 +17,6 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
 
-/// What goes wrong on the way.
-#[derive(Debug, Clone, Default)]
-pub enum Fault {
-    #[default]
-    None,
-    /// Every answer sends the client elsewhere.
-    Redirect(String),
-    /// A pack stops coming after so many bytes, and the connection stays open.
-    Stall(usize),
-    /// A pack ends after so many bytes.
-    Truncate(usize),
-    /// One byte of a pack is another, so many bytes in.
-    Corrupt(usize),
-    /// Every answer is this status.
-    Status(u16),
-}
-
 /// A host with repositories.
 pub struct GitServer {
     pub root: TempDir,
@@ -46,12 +27,8 @@ pub struct GitServer {
 struct Shared {
     root: PathBuf,
     token: Option<String>,
-    fault: Mutex<Fault>,
-    requests: AtomicUsize,
     /// Every `authorization` that came.
     credentials: Mutex<Vec<String>>,
-    /// Bytes of packs that were sent.
-    sent: AtomicUsize,
 }
 
 impl GitServer {
@@ -61,10 +38,7 @@ impl GitServer {
         let shared = Arc::new(Shared {
             root: root.path().to_owned(),
             token: token.map(str::to_owned),
-            fault: Mutex::default(),
-            requests: AtomicUsize::new(0),
             credentials: Mutex::default(),
-            sent: AtomicUsize::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
@@ -101,38 +75,16 @@ impl GitServer {
         format!("http://{}/{path}", self.host)
     }
 
-    pub fn fail(&self, fault: Fault) {
-        *self.shared.fault.lock().unwrap() = fault;
-    }
-
-    pub fn request_count(&self) -> usize {
-        self.shared.requests.load(Ordering::SeqCst)
-    }
-
-    pub fn sent_bytes(&self) -> usize {
-        self.shared.sent.load(Ordering::SeqCst)
-    }
-
     pub fn credentials(&self) -> Vec<String> {
         self.shared.credentials.lock().unwrap().clone()
     }
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    shared.requests.fetch_add(1, Ordering::SeqCst);
-    let fault = shared.fault.lock().unwrap().clone();
-    match &fault {
-        Fault::Redirect(to) => {
-            let to = format!("{to}{}", request.uri());
-            return plain(StatusCode::MOVED_PERMANENTLY, &[("location", &to)]);
-        }
-        Fault::Status(status) => return plain(StatusCode::from_u16(*status).unwrap(), &[]),
-        Fault::None | Fault::Stall(_) | Fault::Truncate(_) | Fault::Corrupt(_) => {}
+    match authorise(&shared, request.headers()) {
+        Some(refusal) => refusal,
+        None => backend(&shared.root, request).await,
     }
-    if let Some(refusal) = authorise(&shared, request.headers()) {
-        return refusal;
-    }
-    backend(&shared, request, fault).await
 }
 
 fn plain(status: StatusCode, headers: &[(&str, &str)]) -> Response {
@@ -160,7 +112,7 @@ fn authorise(shared: &Shared, headers: &HeaderMap) -> Option<Response> {
     Some(plain(StatusCode::UNAUTHORIZED, &[("www-authenticate", "Basic realm=\"git\"")]))
 }
 
-async fn backend(shared: &Arc<Shared>, request: Request, fault: Fault) -> Response {
+async fn backend(root: &Path, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let header = |name: HeaderName| {
@@ -168,7 +120,7 @@ async fn backend(shared: &Arc<Shared>, request: Request, fault: Fault) -> Respon
     };
     let mut child = Command::new("git")
         .arg("http-backend")
-        .env("GIT_PROJECT_ROOT", &shared.root)
+        .env("GIT_PROJECT_ROOT", root)
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("REQUEST_METHOD", parts.method.as_str())
         .env("PATH_INFO", parts.uri.path())
@@ -202,48 +154,19 @@ async fn backend(shared: &Arc<Shared>, request: Request, fault: Fault) -> Respon
         }
         line.clear();
     }
-    let is_pack = parts.uri.path().ends_with("/git-upload-pack");
-    let fault = if is_pack { fault } else { Fault::None };
-    *response.body_mut() =
-        Body::from_stream(relay(is_pack.then(|| Arc::clone(shared)), child, output, fault));
+    *response.body_mut() = Body::from_stream(relay(child, output));
     response
 }
 
-/// What the backend prints, with the fault that a test asked for.
+/// What the backend prints, as it prints it.
 fn relay(
-    counted: Option<Arc<Shared>>,
     child: Child,
     output: BufReader<ChildStdout>,
-    fault: Fault,
 ) -> impl stream::Stream<Item = std::io::Result<Bytes>> {
-    stream::unfold((child, output, 0_usize), move |(child, mut output, sent)| {
-        let (counted, fault) = (counted.clone(), fault.clone());
-        async move {
-            let mut buffer = vec![0; 1 << 16];
-            let read = output.read(&mut buffer).await.unwrap();
-            buffer.truncate(read);
-            match fault {
-                Fault::Stall(after) if sent + read > after => {
-                    tokio::time::sleep(Duration::from_secs(3_600)).await;
-                }
-                Fault::Truncate(after) if sent + read > after => {
-                    buffer.truncate(after.saturating_sub(sent));
-                    if buffer.is_empty() {
-                        return None;
-                    }
-                }
-                Fault::Corrupt(at) if (sent..sent + read).contains(&at) => {
-                    buffer[at - sent] ^= 0x55
-                }
-                _ => {}
-            }
-            if read == 0 {
-                return None;
-            }
-            if let Some(shared) = counted {
-                shared.sent.fetch_add(buffer.len(), Ordering::SeqCst);
-            }
-            Some((Ok(Bytes::from(buffer)), (child, output, sent + read)))
-        }
+    stream::unfold((child, output), async |(child, mut output)| {
+        let mut buffer = vec![0; 1 << 16];
+        let read = output.read(&mut buffer).await.unwrap();
+        buffer.truncate(read);
+        (read > 0).then(|| (Ok(Bytes::from(buffer)), (child, output)))
     })
 }

@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is wrong")]
 
 mod demo;
-mod fetching;
 mod foreign;
 #[path = "../foreign/git_server.rs"]
 mod git_server;
