@@ -3,6 +3,7 @@
 use cody_events::delivery::{
     BranchPushed, DeliveryFailed, DeliveryFailure, PrChecks, PrOpened, PrReview, PrState, PrUpdated,
 };
+use cody_events::event::Event;
 use cody_events::ids::{RoundNumber, TargetNumber};
 use cody_events::job::By;
 use cody_events::outcome::{
@@ -97,4 +98,14 @@ pub fn all() -> Vec<Golden> {
 
 fn finished(number: u32, outcome: Outcome) -> FinishedTarget {
     FinishedTarget { target: TargetNumber(number), round: RoundNumber::FIRST, outcome }
+}
+
+/// The longest lists that facts may carry, of the widest values.
+pub fn largest() -> Vec<Event> {
+    let settings = (0..32).map(|_| "s".repeat(96)).collect();
+    let scopes = vec![Scope::Read, Scope::Run, Scope::Approve, Scope::Admin];
+    vec![
+        SettingsChanged { settings, by: By::Person }.into(),
+        TokenCreated { token_id: "t".repeat(64), scopes, by: By::Person }.into(),
+    ]
 }

@@ -74,12 +74,12 @@ fn produced() -> Golden {
     with(facts, &payload)
 }
 
-/// The longest list that facts may carry.
+/// The longest list that facts may carry, of the widest values.
 pub fn largest() -> Vec<Event> {
     let target = |number| FinishedTarget {
         target: TargetNumber(number),
         round: RoundNumber(u32::MAX),
         outcome: Outcome::AlreadyCompliant,
     };
-    vec![Finished { targets: (1..=20).map(target).collect(), cost_micros: u64::MAX }.into()]
+    vec![Finished { targets: (1..=32).map(target).collect(), cost_micros: u64::MAX }.into()]
 }

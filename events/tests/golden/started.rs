@@ -6,7 +6,7 @@ use cody_events::attempt::{
 };
 use cody_events::event::Event;
 use cody_events::evidence::{
-    Candidate, CheckPhase, CheckVerdict, CheckedCommand, ChecksRan, ChecksRanPayload,
+    Candidate, CheckPhase, CheckSkip, CheckVerdict, CheckedCommand, ChecksRan, ChecksRanPayload,
     CommandOutput, FoundCheck, Language, Manifest, RepoScanned, RepoScannedPayload,
 };
 use cody_events::ids::{AttemptNumber, RequestId, RoundNumber, TargetNumber};
@@ -203,19 +203,52 @@ fn checked() -> Golden {
     with(check(commands), &payload)
 }
 
-/// The longest lists that facts may carry.
+/// The longest lists that facts may carry, of the widest values. Twenty targets, the most that a job
+/// takes, fit with names of 136 bytes on average; with longer ones the log refuses the event.
 pub fn largest() -> Vec<Event> {
     let targets = (1..=20).map(|number| CreatedTarget {
         number: TargetNumber(number),
         kind: TargetKind::Github,
-        repository: format!("{}/{}", "o".repeat(39), "n".repeat(60)),
+        repository: format!("{}/{}", "o".repeat(39), "n".repeat(96)),
     });
-    let Event::Created(created) = created().event else { unreachable!("it is one") };
-    let command =
-        || CheckedCommand { exit_code: Some(-2_147_483_648), timed_out: true, ms: 1 << 50 };
+    let limits = Limits {
+        budget_micros: u64::MAX,
+        job_budget_micros: Some(u64::MAX),
+        max_turns: u32::MAX,
+        max_tokens: Some(u64::MAX),
+        max_wall_ms: Some(u64::MAX),
+        max_tool_ms: Some(u64::MAX),
+        max_diff_bytes: Some(u64::MAX),
+    };
+    let language = || Language { name: "l".repeat(24), file_count: u64::MAX, byte_count: u64::MAX };
+    let scan = RepoScanned {
+        default_branch: "b".repeat(200),
+        file_count: u64::MAX,
+        byte_count: u64::MAX,
+        check_count: u32::MAX,
+        ..scan((0..32).map(|_| language()).collect())
+    };
+    let command = || CheckedCommand { exit_code: Some(i32::MIN), timed_out: true, ms: u64::MAX };
+    let check = ChecksRan {
+        image: Some(format!("{}@sha256:{}", "i".repeat(255), "0".repeat(64))),
+        cache: Some("c".repeat(64)),
+        skipped: Some(CheckSkip::ClaimRefused),
+        verdict: Some(CheckVerdict::StillFailing),
+        ..check((0..32).map(|_| command()).collect())
+    };
     vec![
-        Created { targets: targets.collect(), ..created }.into(),
-        scan((0..32).map(|_| language(&"l".repeat(24))).collect()).into(),
-        check((0..32).map(|_| command()).collect()).into(),
+        Created {
+            targets: targets.collect(),
+            policy: Policy::PatchOnly,
+            limits,
+            model: "m".repeat(64),
+            effort: Some(Effort::Medium),
+            checks: CheckSource::Detected,
+            bash: false,
+            app_version: "v".repeat(16),
+        }
+        .into(),
+        scan.into(),
+        check.into(),
     ]
 }

@@ -10,7 +10,7 @@ use cody_events::thread::{
     Purpose, RanTool, ReviewVerdict, StopReason, ThreadStarted, ThreadStartedPayload, ToolName,
     ToolsRan, ToolsRanPayload, Usage,
 };
-use cody_events::tree::{Blob, ChangedEntry, Entry, EntryMode};
+use cody_events::tree::{Blob, ChangedEntry, Entry, EntryMode, RepoPath};
 use serde_json::json;
 
 use super::{Golden, hash, object, path, raw, with};
@@ -142,6 +142,7 @@ fn ran() -> Golden {
         }))],
         changed: vec![
             ChangedEntry { path: path("billing/totals.py"), entry: Some(file(8)) },
+            ChangedEntry { path: RepoPath::new(*b"caf\xe9.bin").unwrap(), entry: Some(file(9)) },
             ChangedEntry { path: path("old.py"), entry: None },
         ],
         blobs: vec![
@@ -187,8 +188,19 @@ fn reviewed() -> Golden {
     with(facts, &payload)
 }
 
-/// The longest list that facts may carry.
+/// The longest list that facts may carry, of the widest values. More tools, or longer ids, stand in
+/// the payload.
 pub fn largest() -> Vec<Event> {
-    let long = || RanTool { ms: 1 << 50, ..tool(&"i".repeat(128), ToolName::Edit, false) };
-    vec![tools((0..16).map(|_| long()).collect()).into()]
+    let tool = || RanTool { ms: u64::MAX, ..tool(&"i".repeat(128), ToolName::Edit, false) };
+    let ran = ToolsRan {
+        target: TargetNumber(u32::MAX),
+        attempt: AttemptNumber(u32::MAX),
+        thread: ThreadNumber(u32::MAX),
+        turn: TurnNumber(u32::MAX),
+        changed_count: u32::MAX,
+        blob_bytes: u64::MAX,
+        finish: Some(FinishOutcome::AlreadyCompliant),
+        ..tools((0..16).map(|_| tool()).collect())
+    };
+    vec![ran.into()]
 }
