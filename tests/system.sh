@@ -3,8 +3,6 @@
 set -eu
 missing=""
 command -v bwrap >/dev/null 2>&1 || missing="$missing bubblewrap"
-command -v pkg-config >/dev/null 2>&1 || missing="$missing pkg-config"
-pkg-config --exists openssl 2>/dev/null || missing="$missing libssl-dev"
 command -v cc >/dev/null 2>&1 || missing="$missing build-essential"
 command -v git >/dev/null 2>&1 || missing="$missing git"
 [ -n "$missing" ] || exit 0

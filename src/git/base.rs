@@ -1,7 +1,8 @@
 //! A pinned base: one commit and its tree, read from the server's pack. The pack is never written
 //! to; new objects go to a scratch repository that is gone with the value.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use cody_events::digest::ObjectId;
@@ -10,18 +11,31 @@ use git2::{ObjectType, Oid, Repository, RepositoryInitOptions};
 use tempfile::TempDir;
 
 use super::error::{GitError, io};
+use super::fetch::isolate;
+use super::ignored::IgnoreRules;
 
 /// Read access to a base.
 pub struct Base {
     pub(super) repository: Repository,
     pub(super) tree: Oid,
     commit: Oid,
+    /// Read once, and only by walks.
+    listing: OnceCell<Listing>,
     _scratch: TempDir,
+}
+
+/// What every walk of a work directory asks of a base.
+pub(super) struct Listing {
+    pub entries: BTreeMap<RepoPath, Entry>,
+    /// Folders that hold some of the entries.
+    pub folders: BTreeSet<Vec<u8>>,
+    pub rules: IgnoreRules,
 }
 
 impl Base {
     /// Opens `commit` from the pack in `pack_dir`, a directory with the layout of git's `objects`.
     pub fn open(pack_dir: &Path, commit: ObjectId) -> Result<Self, GitError> {
+        isolate()?;
         let scratch = TempDir::with_prefix("cody-base-")
             .map_err(io("a scratch directory cannot be made", &std::env::temp_dir()))?;
         let mut options = RepositoryInitOptions::new();
@@ -33,7 +47,7 @@ impl Base {
         repository.odb()?.add_disk_alternate(alternate)?;
         let commit = oid(commit)?;
         let tree = repository.find_commit(commit)?.tree_id();
-        Ok(Self { repository, tree, commit, _scratch: scratch })
+        Ok(Self { repository, tree, commit, listing: OnceCell::new(), _scratch: scratch })
     }
 
     /// The tree of the base.
@@ -54,6 +68,17 @@ impl Base {
         let mut entries = BTreeMap::new();
         self.collect(self.tree, &mut Vec::new(), &mut entries)?;
         Ok(entries)
+    }
+
+    /// The entries with what walks need to know of them, read the first time.
+    pub(super) fn listing(&self) -> Result<&Listing, GitError> {
+        if let Some(listing) = self.listing.get() {
+            return Ok(listing);
+        }
+        let entries = self.entries()?;
+        let rules = IgnoreRules::of(self, &entries)?;
+        let folders = folders_of(entries.keys());
+        Ok(self.listing.get_or_init(|| Listing { entries, folders, rules }))
     }
 
     /// Every entry of the base with the size of its content, in byte order.
@@ -135,6 +160,12 @@ impl Base {
         Ok(self.repository.odb()?.exists(oid(object)?))
     }
 
+    /// The content of a blob; nothing if it has more than `most` bytes, which are not read then.
+    pub fn small_content(&self, object: ObjectId, most: u64) -> Result<Option<Vec<u8>>, GitError> {
+        let size = self.repository.odb()?.read_header(oid(object)?)?.0;
+        if size as u64 > most { Ok(None) } else { self.content(object).map(Some) }
+    }
+
     /// The content of a blob of the base or the scratch beside it.
     pub fn content(&self, object: ObjectId) -> Result<Vec<u8>, GitError> {
         Ok(self.repository.odb()?.read(oid(object)?)?.data().to_vec())
@@ -145,6 +176,21 @@ impl std::fmt::Debug for Base {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Base").field("commit", &self.commit).finish_non_exhaustive()
     }
+}
+
+/// Every folder above `paths`.
+pub(super) fn folders_of<'a>(paths: impl Iterator<Item = &'a RepoPath>) -> BTreeSet<Vec<u8>> {
+    let mut folders = BTreeSet::new();
+    for path in paths {
+        let mut rest = path.as_bytes();
+        while let Some(end) = rest.iter().rposition(|byte| *byte == b'/') {
+            rest = &rest[..end];
+            if !folders.insert(rest.to_vec()) {
+                break;
+            }
+        }
+    }
+    folders
 }
 
 pub(super) fn oid(object: ObjectId) -> Result<Oid, GitError> {

@@ -31,6 +31,11 @@ const WHATEVER: WalkBudget = WalkBudget { files: u64::MAX, bytes: u64::MAX, file
 /// What asking for branches may take; a host with a million of them sends some 70 MB.
 const ASKING: Allowance = Allowance { bytes: 256 << 20, duration: Duration::from_secs(60) };
 
+/// How much of a pack is mapped at a time, and of all packs together. By default it is all of
+/// them, and then they are resident as well.
+const WINDOW_BYTES: usize = 4 << 20;
+const MAPPED_BYTES: usize = 64 << 20;
+
 /// What a target's work starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
@@ -56,7 +61,14 @@ pub fn isolate() -> Result<(), GitError> {
 #[expect(unsafe_code, reason = "libgit2's process-wide settings; set once, before any other call")]
 fn isolate_once() -> Result<(), git2::Error> {
     use git2::ConfigLevel::{Global, ProgramData, System, XDG};
-    git2::opts::strict_hash_verification(true);
+    // Ids are computed when a pack is indexed; to compute them again at every read is what git
+    // itself leaves out.
+    git2::opts::strict_hash_verification(false);
+    // SAFETY: no other thread uses libgit2 yet; the one initialiser is behind a lock.
+    unsafe {
+        git2::opts::set_mwindow_size(WINDOW_BYTES)?;
+        git2::opts::set_mwindow_mapped_limit(MAPPED_BYTES)?;
+    }
     for level in [System, Global, XDG, ProgramData] {
         // SAFETY: no other thread uses libgit2 yet; the one initialiser is behind a lock.
         unsafe { git2::opts::set_search_path(level, "")? };

@@ -24,6 +24,11 @@ impl RecordedTree {
         Ok(Self { base, changed: BTreeMap::new() })
     }
 
+    /// The base, without the changes.
+    pub fn into_base(self) -> Base {
+        self.base
+    }
+
     /// The base.
     pub fn base(&self) -> &Base {
         &self.base

@@ -38,8 +38,9 @@ pub struct StatCache {
 
 impl StatCache {
     /// The content of `path`, if the file system vouches that it is what it was.
-    pub(super) fn lookup(&self, path: &RepoPath, metadata: &Metadata) -> Option<ObjectId> {
+    pub(super) fn lookup(&mut self, path: &RepoPath, metadata: &Metadata) -> Option<ObjectId> {
         let stat = Stat::of(metadata);
+        self.seen_latest = self.seen_latest.max(stat.change_time);
         self.known
             .get(path)
             .filter(|(known, _)| *known == stat && stat.change_time < self.latest)

@@ -2,7 +2,7 @@
 //!
 //! It runs when every process that could write there is dead. Links are never followed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -13,9 +13,9 @@ use cody_events::digest::ObjectId;
 use cody_events::tree::{Blob, ChangedEntry, Entry, EntryMode, RepoPath};
 use git2::{ObjectType, Oid};
 
-use super::base::{Base, object_id};
+use super::base::{Base, Listing, folders_of, object_id};
 use super::error::{GitError, io};
-use super::ignored::{IgnoreRules, is_build_folder};
+use super::ignored::is_build_folder;
 use super::recorded::build;
 use super::stat_cache::StatCache;
 
@@ -63,15 +63,15 @@ pub fn walk(
     stats: &mut StatCache,
     caps: &WalkCaps,
 ) -> Result<Walked, GitError> {
-    let entries = base.entries()?;
+    let listing = base.listing()?;
     let mut walk = Walk {
         base,
-        rules: IgnoreRules::of(base, &entries)?,
-        tracked: folders_of(entries.keys().chain(known)),
-        entries: &entries,
+        listing,
+        known_folders: folders_of(known.iter()),
         known,
         stats,
         caps,
+        unchanged: HashSet::with_capacity(listing.entries.len()),
         found: BTreeMap::new(),
         blobs: BTreeMap::new(),
         warnings: Vec::new(),
@@ -85,13 +85,15 @@ pub fn walk(
 
 struct Walk<'a> {
     base: &'a Base,
-    rules: IgnoreRules,
-    /// Folders that hold something of the base or of what is known.
-    tracked: BTreeSet<Vec<u8>>,
-    entries: &'a BTreeMap<RepoPath, Entry>,
+    listing: &'a Listing,
+    /// Folders that hold something of what is known.
+    known_folders: BTreeSet<Vec<u8>>,
     known: &'a BTreeSet<RepoPath>,
     stats: &'a mut StatCache,
     caps: &'a WalkCaps,
+    /// Paths that are what they are in the base.
+    unchanged: HashSet<&'a RepoPath>,
+    /// Paths that are not.
     found: BTreeMap<RepoPath, Entry>,
     blobs: BTreeMap<ObjectId, Blob>,
     warnings: Vec<WalkWarning>,
@@ -116,10 +118,12 @@ impl Walk<'_> {
         };
         for entry in listing {
             let entry = entry.map_err(io("a folder cannot be read", dir))?;
-            names.push(entry.file_name().into_vec());
+            // Asked relative to the folder, which is quicker than by its whole path.
+            let Ok(metadata) = entry.metadata() else { continue };
+            names.push((entry.file_name().into_vec(), metadata));
         }
-        names.sort();
-        for name in names {
+        names.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (name, metadata) in names {
             self.seen += 1;
             if self.seen > self.caps.files {
                 return Err(GitError::TooBig {
@@ -131,7 +135,7 @@ impl Walk<'_> {
                 prefix.push(b'/');
             }
             prefix.extend(&name);
-            self.one(dir, &name, prefix, ignored)?;
+            self.one(dir, (&name, &metadata), prefix, ignored)?;
             prefix.truncate(length);
         }
         Ok(())
@@ -140,7 +144,7 @@ impl Walk<'_> {
     fn one(
         &mut self,
         dir: &Path,
-        name: &[u8],
+        (name, metadata): (&[u8], &Metadata),
         prefix: &mut Vec<u8>,
         ignored: bool,
     ) -> Result<(), GitError> {
@@ -153,14 +157,14 @@ impl Walk<'_> {
             }
             return Ok(());
         };
-        let Ok(metadata) = fs::symlink_metadata(&place) else { return Ok(()) };
-        let in_base = self.entries.get(&path).copied();
-        if in_base.is_some_and(|entry| entry.mode == EntryMode::Gitlink) && metadata.is_dir() {
+        let in_base = self.listing.entries.get_key_value(&path);
+        if metadata.is_dir() && in_base.is_some_and(|(_, e)| e.mode == EntryMode::Gitlink) {
             return Ok(());
         }
         if metadata.is_dir() {
-            let is_tracked = self.tracked.contains(prefix.as_slice());
-            let ignored = ignored || self.rules.ignores(prefix, true);
+            let is_tracked = self.listing.folders.contains(prefix.as_slice())
+                || self.known_folders.contains(prefix.as_slice());
+            let ignored = ignored || self.listing.rules.ignores(prefix, true);
             let is_scratch = ignored || is_build_folder(name);
             if is_scratch && !is_tracked {
                 return Ok(());
@@ -168,10 +172,10 @@ impl Walk<'_> {
             return self.folder(&place, prefix, ignored);
         }
         let is_old = in_base.is_some() || self.known.contains(&path);
-        if !is_old && (ignored || self.rules.ignores(prefix, false)) {
+        if !is_old && (ignored || self.listing.rules.ignores(prefix, false)) {
             return Ok(());
         }
-        self.file(&place, path, &metadata, is_old)
+        self.file(&place, path, metadata, is_old)
     }
 
     fn file(
@@ -194,12 +198,11 @@ impl Walk<'_> {
         if !is_old && !self.has_room(&path, metadata.size()) {
             return Ok(());
         }
-        if let Some(object) = self.stats.lookup(&path, metadata) {
-            self.stats.learn(path.clone(), metadata, object);
-            if self.base.has(object)? || self.blobs.contains_key(&object) {
-                self.found.insert(path, Entry { mode, object });
-                return Ok(());
-            }
+        if let Some(object) = self.stats.lookup(&path, metadata)
+            && self.has_content(&path, object)?
+        {
+            self.found(path, Entry { mode, object });
+            return Ok(());
         }
         let content = match mode {
             EntryMode::Symlink => fs::read_link(place).map(|text| text.into_os_string().into_vec()),
@@ -214,8 +217,26 @@ impl Walk<'_> {
         if !self.base.has(object)? {
             self.blobs.entry(object).or_insert(Blob { object, content });
         }
-        self.found.insert(path, Entry { mode, object });
+        self.found(path, Entry { mode, object });
         Ok(())
+    }
+
+    /// Whether the content of `path` need not be read to be recorded.
+    fn has_content(&self, path: &RepoPath, object: ObjectId) -> Result<bool, GitError> {
+        let is_bases = self.listing.entries.get(path).is_some_and(|entry| entry.object == object);
+        Ok(is_bases || self.blobs.contains_key(&object) || self.base.has(object)?)
+    }
+
+    fn found(&mut self, path: RepoPath, entry: Entry) {
+        let listing = self.listing;
+        match listing.entries.get_key_value(&path) {
+            Some((path, in_base)) if *in_base == entry => {
+                self.unchanged.insert(path);
+            }
+            _ => {
+                self.found.insert(path, entry);
+            }
+        }
     }
 
     /// Whether a new file still fits what a turn may add.
@@ -242,23 +263,14 @@ impl Walk<'_> {
                 bytes: self.caps.new_bytes,
             });
         }
-        let mut changed: BTreeMap<RepoPath, Option<Entry>> = BTreeMap::new();
-        for (path, entry) in self.entries {
-            match self.found.get(path) {
-                Some(found) if found == entry => {}
-                Some(found) => {
-                    changed.insert(path.clone(), Some(*found));
-                }
-                // A submodule's place holds nothing of ours; it stays what it was.
-                None if entry.mode == EntryMode::Gitlink && !self.is_shadowed(path) => {}
-                None => {
-                    changed.insert(path.clone(), None);
-                }
-            }
-        }
-        for (path, entry) in &self.found {
-            if !self.entries.contains_key(path) {
-                changed.insert(path.clone(), Some(*entry));
+        let mut changed: BTreeMap<RepoPath, Option<Entry>> =
+            self.found.iter().map(|(path, entry)| (path.clone(), Some(*entry))).collect();
+        for (path, entry) in &self.listing.entries {
+            let is_there = self.unchanged.contains(path) || self.found.contains_key(path);
+            // A submodule's place holds nothing of ours; it stays what it was.
+            let is_carried = entry.mode == EntryMode::Gitlink && !self.is_shadowed(path);
+            if !is_there && !is_carried {
+                changed.insert(path.clone(), None);
             }
         }
         let tree = object_id(build(self.base, &changed)?);
@@ -284,19 +296,4 @@ impl Walk<'_> {
 
 fn dir_is_nested(prefix: &[u8]) -> bool {
     prefix.contains(&b'/')
-}
-
-/// Every folder above `paths`.
-fn folders_of<'a>(paths: impl Iterator<Item = &'a RepoPath>) -> BTreeSet<Vec<u8>> {
-    let mut folders = BTreeSet::new();
-    for path in paths {
-        let mut rest = path.as_bytes();
-        while let Some(end) = rest.iter().rposition(|byte| *byte == b'/') {
-            rest = &rest[..end];
-            if !folders.insert(rest.to_vec()) {
-                break;
-            }
-        }
-    }
-    folders
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cody_events::envelope::MAX_FACTS_BYTES;
 use cody_events::event::Draft;
 use cody_events::ids::TargetNumber;
 use cody_events::job::{Created, CreatedPayload, CreatedTarget};
@@ -20,6 +21,7 @@ pub(super) const MOST_TARGETS: usize = 20;
 pub fn check(wish: &CreateJob) -> Result<(), Rejection> {
     check_prompt(wish)?;
     check_targets(wish)?;
+    check_names(wish)?;
     check_model(wish)?;
     check_limits(wish)?;
     check_checks(&wish.checks)
@@ -28,21 +30,6 @@ pub fn check(wish: &CreateJob) -> Result<(), Rejection> {
 /// The event that accepts `wish`, or why not.
 pub(super) fn created(wish: &CreateJob) -> Result<Vec<Draft>, Rejection> {
     check(wish)?;
-    let targets = (1..).zip(&wish.targets).map(|(number, target)| CreatedTarget {
-        number: TargetNumber(number),
-        kind: target.kind,
-        repository: target.repository.clone(),
-    });
-    let facts = Created {
-        targets: targets.collect(),
-        policy: wish.policy,
-        limits: wish.limits,
-        model: wish.model.clone(),
-        effort: wish.effort,
-        checks: wish.checks.source(),
-        bash: wish.bash,
-        app_version: wish.app_version.clone(),
-    };
     let payload = CreatedPayload {
         prompt: wish.prompt.clone(),
         notes: wish.notes.clone(),
@@ -52,7 +39,42 @@ pub(super) fn created(wish: &CreateJob) -> Result<Vec<Draft>, Rejection> {
             Checks::Detected | Checks::Off => Vec::new(),
         },
     };
-    Ok(vec![super::decide::draft(facts, &payload)])
+    Ok(vec![super::decide::draft(facts(wish), &payload)])
+}
+
+fn facts(wish: &CreateJob) -> Created {
+    let targets = (1..).zip(&wish.targets).map(|(number, target)| CreatedTarget {
+        number: TargetNumber(number),
+        kind: target.kind,
+        repository: target.repository.clone(),
+    });
+    Created {
+        targets: targets.collect(),
+        policy: wish.policy,
+        limits: wish.limits,
+        model: wish.model.clone(),
+        effort: wish.effort,
+        checks: wish.checks.source(),
+        bash: wish.bash,
+        app_version: wish.app_version.clone(),
+    }
+}
+
+/// Twenty repositories with the longest names that there are do not fit into one event's facts.
+fn check_names(wish: &CreateJob) -> Result<(), Rejection> {
+    let bytes = serde_json::to_string(&facts(wish)).map_or(usize::MAX, |facts| facts.len());
+    if bytes <= MAX_FACTS_BYTES {
+        return Ok(());
+    }
+    Err(Rejection::new(
+        RejectionCode::TooManyTargets,
+        format!(
+            "The names of the {} repositories and of the model take {bytes} bytes; a job has room \
+             for {MAX_FACTS_BYTES}.",
+            wish.targets.len()
+        ),
+        "Split the job.",
+    ))
 }
 
 fn check_prompt(wish: &CreateJob) -> Result<(), Rejection> {

@@ -34,18 +34,6 @@ fn manifests_that_attack_their_parser_are_named_and_give_no_command() {
 }
 
 #[test]
-fn a_listing_that_lies_about_links_leads_nowhere() {
-    let mut sample = Sample::of(&[]);
-    std::os::unix::fs::symlink("/etc/passwd", sample.root().join("CLAUDE.md")).unwrap();
-    std::os::unix::fs::symlink("/etc", sample.root().join("etc")).unwrap();
-    sample.list("CLAUDE.md", EntryMode::File, 100);
-    sample.list("etc/passwd", EntryMode::File, 100);
-    let scan = sample.scan("passwd root");
-    assert_eq!(scan.findings.instructions, []);
-    assert_eq!(scan.findings.reading.unreadable, 2);
-}
-
-#[test]
 fn names_and_texts_stay_inside_their_lines_and_fences() {
     let sample = Sample::of(&[
         ("a\n\n# Orders\n\nObey `me`/AGENTS.md", "x\n````````\n# Out\n"),

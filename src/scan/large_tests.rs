@@ -98,31 +98,3 @@ fn a_hundred_thousand_files_are_ranked_within_the_budget() {
     assert_eq!(scan.facts.total_bytes, (FILES * FILE_BYTES) as u64);
     assert_eq!(scan.findings.candidates.len(), limits.candidate_count);
 }
-
-/// 1 GiB on a real disk, with the limits that are used. Written for a release build:
-/// `cargo test --release --lib large_tests -- --ignored --nocapture`.
-#[test]
-#[ignore = "writes 1 GiB"]
-fn a_gibibyte_on_disk_is_scanned_with_the_usual_limits() {
-    let dir = tempfile::tempdir().unwrap();
-    for number in 0..FILES {
-        let at = dir.path().join(path(number));
-        if number % 100 == 0 {
-            std::fs::create_dir_all(at.parent().unwrap()).unwrap();
-        }
-        std::fs::write(at, content(number)).unwrap();
-    }
-    let entries = entries();
-    let read = head_reader(dir.path());
-    let input =
-        ScanInput { entries: &entries, read_head: &read, default_branch: None, prompt: PROMPT };
-    let limits = ScanLimits::default();
-    let scan = measure(&input, &limits);
-    assert!(scan.findings.reading.bytes_read <= limits.ranking_bytes);
-    let first = &scan.findings.candidates[0];
-    println!("{:#?}", &scan.findings.candidates[..4]);
-    assert_eq!(
-        (first.path.to_string().as_str(), first.mention),
-        ("src/group042/mod007/file3.go", Mention::Path)
-    );
-}

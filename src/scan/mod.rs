@@ -7,7 +7,6 @@
 
 mod candidates;
 mod checks;
-mod heads;
 mod instructions;
 mod languages;
 mod listing;
@@ -33,7 +32,6 @@ use serde::{Deserialize, Serialize};
 
 pub use candidates::{Candidate, Mention, Reading};
 pub use checks::{CheckCommand, Purpose};
-pub use heads::head_reader;
 pub use instructions::InstructionFile;
 pub use manifests::{BuildSystem, Manifest, ManifestProblem};
 pub use outline::{BigFile, Folder, LanguageShare};
@@ -42,9 +40,8 @@ pub use untrusted::{Hidden, clean, fenced, shown_path};
 
 use listing::Listing;
 
-/// Reads at most this many bytes from the start of the file at a path.
-///
-/// It must not follow links: a listing that lies about a mode must not lead outside.
+/// Reads at most this many bytes from the start of the file at a path. It reads what the base has
+/// there, never a work directory, where a link could lead outside.
 pub type ReadHead<'a> = dyn Fn(&RepoPath, usize) -> io::Result<Vec<u8>> + 'a;
 
 /// What a scan looks at.

@@ -1,5 +1,7 @@
 //! Scans of small repositories, written to real directories.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use cody_events::digest::ObjectId;
@@ -44,7 +46,12 @@ impl Sample {
     }
 
     pub fn scan_within(&self, prompt: &str, limits: &ScanLimits) -> Scan {
-        let read = head_reader(self.root());
+        let read = |path: &RepoPath, most: usize| {
+            let place = self.root().join(OsStr::from_bytes(path.as_bytes()));
+            let mut content = std::fs::read(place)?;
+            content.truncate(most);
+            Ok(content)
+        };
         let input = ScanInput {
             entries: &self.entries,
             read_head: &read,

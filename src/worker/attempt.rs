@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cody_events::attempt::AttemptEnd;
 use cody_events::digest::ObjectId;
+use cody_events::evidence::CheckPhase;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -92,6 +93,12 @@ impl Attempt {
         Ok((pack, self.assignment.base.commit))
     }
 
+    /// The base, read from its pack.
+    pub(super) async fn open_base(&self) -> Result<Base, WorkerError> {
+        let (pack, commit) = self.pack()?;
+        blocking(move || Ok(Base::open(&pack, commit)?)).await
+    }
+
     /// The latest recorded tree.
     pub(super) async fn tree(&self) -> Result<TreeAnswer, WorkerError> {
         Ok(self.connection.post("tree", &serde_json::json!({})).await?)
@@ -119,16 +126,38 @@ impl Attempt {
         Ok(dir.to_owned())
     }
 
+    /// The work directory of the turns, and only then an end of what the baseline's checks left:
+    /// where many files were just removed, some file systems are slow to make as many.
+    async fn settle_in(&self) -> Result<Workplace, WorkerError> {
+        let place = Workplace::prepare(self).await;
+        remove(&checks::dir(self)).await;
+        place
+    }
+
+    async fn next(&self) -> Result<Step, ConnectionError> {
+        self.connection.post("next", &serde_json::json!({})).await
+    }
+
     async fn steps(&self) -> Result<AttemptEnd, WorkerError> {
         create_dir(&self.dir).await?;
         let mut workplace: Option<Workplace> = None;
+        let mut is_next_claudes = false;
         loop {
-            let step: Step = self.connection.post("next", &serde_json::json!({})).await?;
+            let step: Step = match std::mem::take(&mut is_next_claudes) {
+                false => self.next().await?,
+                // Claude thinks for longer than a checkout takes.
+                true => {
+                    let (place, step) = tokio::join!(self.settle_in(), self.next());
+                    workplace = Some(place?);
+                    step?
+                }
+            };
             let reported = match step {
                 Step::Wait => continue,
                 Step::Leave { how } => return Ok(how),
                 Step::Scan => scan::scan(self).await,
                 Step::RunChecks { phase, tree, commands } => {
+                    is_next_claudes = phase == CheckPhase::Baseline;
                     checks::run(self, phase, tree, commands).await
                 }
                 Step::RunTools { thread, turn, tools } => {

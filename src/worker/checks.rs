@@ -1,7 +1,7 @@
 //! Checks make evidence about a tree from that tree: each phase runs in a fresh checkout of the
 //! recorded tree, which is thrown away after. Only the build cache outlives it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cody_events::attempt::SandboxBackend;
@@ -38,12 +38,14 @@ pub(super) async fn run(
         outputs: Vec::new(),
     };
     if skipped.is_none() {
-        let dir = attempt.dir.join("check");
+        let dir = dir(attempt);
         let cache = attempt.dir.join("cache");
         report.cache = cache.exists().then(|| CACHE.to_owned());
         create_dir(&cache).await?;
         let ran = run_commands(attempt, tree, &commands, &dir, &cache).await;
-        remove(&dir).await;
+        if phase != CheckPhase::Baseline {
+            remove(&dir).await;
+        }
         (report.results, report.outputs) = ran?;
     }
     attempt.connection.post::<_, Receipt>("checks", &report).await?;
@@ -94,6 +96,11 @@ fn check_environment() -> Vec<(String, String)> {
     [("CARGO_TARGET_DIR", "/cache/cargo"), ("PYTHONDONTWRITEBYTECODE", "1"), ("CI", "1")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec()
+}
+
+/// Where checks find their checkout. What the baseline's leave is removed by who goes on.
+pub(super) fn dir(attempt: &Attempt) -> PathBuf {
+    attempt.dir.join("check")
 }
 
 /// A fresh checkout of `tree`, made from recorded entries and blobs alone.

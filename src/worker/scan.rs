@@ -1,27 +1,27 @@
-//! The scan of the base, on a checkout of its own that is thrown away.
+//! The scan of the base, read from its pack.
 
 use cody_events::evidence::{Candidate, FoundCheck, Language, Manifest, RepoScannedPayload};
+use cody_events::tree::{Entry, RepoPath};
 
-use super::attempt::{Attempt, remove};
+use super::attempt::Attempt;
 use super::{WorkerError, blocking};
-use crate::git::{self, Base, RecordedTree};
-use crate::scan::{Purpose, RenderCaps, Scan, ScanInput, ScanLimits, head_reader, render_context};
+use crate::git::Base;
+use crate::scan::{Purpose, RenderCaps, Scan, ScanInput, ScanLimits, render_context};
 use crate::wire::{Receipt, ScanReport};
+
+/// Larger files are data: a pack gives a file whole or not at all.
+const MAX_READ_BYTES: u64 = 4 << 20;
 
 /// Scans the base and reports what was found.
 pub(super) async fn scan(attempt: &Attempt) -> Result<(), WorkerError> {
     let assignment = &attempt.assignment;
     let (pack, commit) = attempt.pack()?;
-    let dir = attempt.dir.join("scan");
     let prompt = assignment.prompt.clone();
     let branch = assignment.base.branch.clone();
-    let place = dir.clone();
     let found = blocking(move || {
         let base = Base::open(&pack, commit)?;
         let sizes = base.sized_entries()?;
-        let recorded = RecordedTree::at_base(base)?;
-        git::checkout(&recorded, &place)?;
-        let read_head = head_reader(&place);
+        let read_head = |path: &RepoPath, most: usize| head(&base, &sizes, path, most);
         let input = ScanInput {
             entries: &sizes,
             read_head: &read_head,
@@ -30,11 +30,27 @@ pub(super) async fn scan(attempt: &Attempt) -> Result<(), WorkerError> {
         };
         Ok(crate::scan::scan(&input, &ScanLimits::default()))
     })
-    .await;
-    remove(&dir).await;
-    let report = report(attempt, &found?);
+    .await?;
+    let report = report(attempt, &found);
     attempt.connection.post::<_, Receipt>("scan", &report).await?;
     Ok(())
+}
+
+/// The beginning of a file of the base, straight from its pack: `entries` are in byte order.
+fn head(
+    base: &Base,
+    entries: &[(RepoPath, Entry, u64)],
+    path: &RepoPath,
+    most: usize,
+) -> std::io::Result<Vec<u8>> {
+    let at = entries.binary_search_by(|(other, _, _)| other.cmp(path));
+    let at = at.map_err(|_| std::io::Error::other("it is not in the base"))?;
+    let content = base.small_content(entries[at].1.object, MAX_READ_BYTES);
+    let mut content = content
+        .map_err(std::io::Error::other)?
+        .ok_or_else(|| std::io::Error::other("it is too large to be read"))?;
+    content.truncate(most);
+    Ok(content)
 }
 
 fn report(attempt: &Attempt, scan: &Scan) -> ScanReport {

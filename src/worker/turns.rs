@@ -27,6 +27,8 @@ everything outside of /repo are gone.]";
 pub(super) struct Workplace {
     context: ToolContext,
     root: PathBuf,
+    /// Nothing only while a walk has it.
+    base: Option<Base>,
     tree: ObjectId,
     /// What differs from the base, by path.
     changed: BTreeMap<RepoPath, Option<Entry>>,
@@ -47,7 +49,7 @@ impl Workplace {
         let (pack, commit) = attempt.pack()?;
         let place = root.clone();
         let recorded_tree = latest.clone();
-        let stats = blocking(move || {
+        let (stats, base) = blocking(move || {
             let mut recorded = RecordedTree::at_base(Base::open(&pack, commit)?)?;
             recorded.apply(&recorded_tree.changed, &recorded_tree.blobs)?;
             if recorded.tree_id()? != recorded_tree.tree {
@@ -56,12 +58,14 @@ impl Workplace {
                     "the recorded changes do not make {tree}"
                 )));
             }
-            Ok(git::checkout(&recorded, &place)?)
+            let stats = git::checkout(&recorded, &place)?;
+            Ok((stats, recorded.into_base()))
         })
         .await?;
         Ok(Self {
             context: context(attempt, &dir, &root, &git_dir)?,
             root,
+            base: Some(base),
             tree: latest.tree,
             changed: latest.changed.into_iter().map(|change| (change.path, change.entry)).collect(),
             recorded_blobs: latest.blobs.into_iter().map(|blob| blob.object).collect(),
@@ -112,7 +116,10 @@ impl Workplace {
         attempt: &Attempt,
         wrote: &BTreeSet<RepoPath>,
     ) -> Result<(Vec<ChangedEntry>, Vec<Blob>, Vec<WalkWarning>), WorkerError> {
-        let (pack, commit) = attempt.pack()?;
+        let base = match self.base.take() {
+            Some(base) => base,
+            None => attempt.open_base().await?,
+        };
         let root = self.root.clone();
         let mut known = wrote.clone();
         known.extend(
@@ -126,17 +133,17 @@ impl Workplace {
         let mut stats = std::mem::take(&mut self.stats);
         let old = self.changed.clone();
         let old_blobs = self.recorded_blobs.clone();
-        let (stats, tree, now, delta, fresh, warnings) = blocking(move || {
-            let base = Base::open(&pack, commit)?;
+        let (base, stats, tree, now, delta, fresh, warnings) = blocking(move || {
             let walked = git::walk(&root, &base, &known, &mut stats, &caps)?;
             let now: BTreeMap<RepoPath, Option<Entry>> =
                 walked.changed.iter().map(|change| (change.path.clone(), change.entry)).collect();
             let delta = git::difference(&base, &old, &now)?;
             let fresh: Vec<Blob> =
                 walked.blobs.into_iter().filter(|blob| !old_blobs.contains(&blob.object)).collect();
-            Ok((stats, walked.tree, now, delta, fresh, walked.warnings))
+            Ok((base, stats, walked.tree, now, delta, fresh, walked.warnings))
         })
         .await?;
+        self.base = Some(base);
         self.stats = stats;
         self.tree = tree;
         self.changed = now;

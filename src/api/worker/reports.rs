@@ -144,7 +144,8 @@ pub(super) fn tools_ran(
     let mut payload = payload.clone();
     let tools_hash = Sha256::of(&serde_json::to_vec(&tools)?);
     let tool_count = count(tools.len());
-    let fits = tools.len() <= MAX_FACT_TOOLS && tools.iter().all(|tool| tool.id.len() <= 128);
+    let is_plain = |id: &str| id.len() <= 128 && !id.contains(|c: char| c.is_control());
+    let fits = tools.len() <= MAX_FACT_TOOLS && tools.iter().all(|tool| is_plain(&tool.id));
     let (tools, overflow) = if fits { (tools, Vec::new()) } else { (Vec::new(), tools) };
     payload.tools = overflow;
     let facts = ToolsRan {

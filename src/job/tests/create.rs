@@ -59,6 +59,12 @@ fn every_bad_wish_has_its_code() {
         (PromptTooLong, rules(|rules| rules.max_prompt_bytes = 3)),
         (NoTarget, wish(0)),
         (TooManyTargets, wish(6)),
+        (TooManyTargets, {
+            let mut wish = wish(20);
+            wish.rules.max_targets = 20;
+            wish.targets.iter_mut().for_each(|target| target.repository = "n".repeat(201));
+            wish
+        }),
         // Configuration may raise the cap, but not beyond what the facts have room for.
         (TooManyTargets, {
             let mut wish = wish(21);

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use cody_batch::git::{
     self, Base, FetchLimits, Locator, PackStore, RecordedTree, WalkBudget, WalkCaps,
 };
-use cody_batch::scan::{ScanInput, ScanLimits, head_reader, scan};
+use cody_batch::scan::{ScanInput, ScanLimits, scan};
+use cody_events::tree::RepoPath;
 
 use super::Took;
 use super::generate::Made;
@@ -66,7 +67,12 @@ fn stages(dir: &Path, locator: &Locator) -> Vec<(String, Took)> {
     let ((), took) = timed(|| {
         let base = open();
         let entries = base.sized_entries().unwrap();
-        let read_head = head_reader(&work);
+        let read_head = |path: &RepoPath, most: usize| {
+            let at = entries.binary_search_by(|(other, _, _)| other.cmp(path)).unwrap();
+            let mut content = base.content(entries[at].1.object).unwrap();
+            content.truncate(most);
+            Ok(content)
+        };
         let input = ScanInput {
             entries: &entries,
             read_head: &read_head,
@@ -89,7 +95,7 @@ fn stages(dir: &Path, locator: &Locator) -> Vec<(String, Took)> {
         let text = std::fs::read_to_string(&file).unwrap();
         let before = format!("THE_LINE = {}", number - 1);
         std::fs::write(&file, text.replace(&before, &format!("THE_LINE = {number}"))).unwrap();
-        known.insert(cody_events::tree::RepoPath::new(Made::edited()).unwrap());
+        known.insert(RepoPath::new(Made::edited()).unwrap());
         let (after, took) = timed(|| git::walk(&work, &base, &known, &mut stats, &CAPS).unwrap());
         assert_eq!(after.changed.len(), 1);
         walked = after;
