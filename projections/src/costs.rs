@@ -88,8 +88,8 @@ fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
         Event::CallPermitted(e) => {
             add(e.target, "reserved_micros = ?3, call_count = call_count + 1", e.reserved_micros)
         }
-        Event::ClaudeTurn(e) => answered(connection, told, e),
-        Event::CallFailed(e) => failed(connection, told, e),
+        Event::ClaudeTurn(e) => settle(connection, told, &answered(e)),
+        Event::CallFailed(e) => settle(connection, told, &failed(e)),
         Event::ToolsRan(e) => {
             let ms = e.tools.iter().map(|tool| tool.ms).fold(0, u64::saturating_add);
             add(e.target, "tool_ms = tool_ms + ?3", ms)
@@ -102,51 +102,67 @@ fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
     }
 }
 
-const USAGE: &str = "input_tokens = input_tokens + ?3, output_tokens = output_tokens + ?4, \
-    cache_read_tokens = cache_read_tokens + ?5, \
-    cache_write_5m_tokens = cache_write_5m_tokens + ?6, \
-    cache_write_1h_tokens = cache_write_1h_tokens + ?7, \
-    claude_ms = claude_ms + ?8, reserved_micros = 0";
-
-fn answered(connection: &Connection, told: &Told<'_>, e: &ClaudeTurn) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(&format!(
-            "UPDATE costs SET {USAGE}, known_micros = known_micros + ?9,
-                 turn_count = turn_count + 1
-             WHERE job = ?1 AND target = ?2"
-        ))?
-        .execute(params![
-            Id(told.job),
-            e.target.0,
-            e.usage.input_tokens.cast_signed(),
-            e.usage.output_tokens.cast_signed(),
-            e.usage.cache_read_tokens.cast_signed(),
-            e.usage.cache_write_5m_tokens.cast_signed(),
-            e.usage.cache_write_1h_tokens.cast_signed(),
-            e.ms.cast_signed(),
-            e.cost_micros.cast_signed(),
-        ])
-        .and_then(one)
+/// A call that ended: its usage and time, and money by where it is known from.
+struct Ended {
+    target: TargetNumber,
+    usage: Usage,
+    ms: u64,
+    known_micros: u64,
+    assumed_micros: u64,
+    failed: bool,
 }
 
-fn failed(connection: &Connection, told: &Told<'_>, e: &CallFailed) -> rusqlite::Result<()> {
-    let usage = e.usage.unwrap_or_default();
+fn answered(e: &ClaudeTurn) -> Ended {
+    Ended {
+        target: e.target,
+        usage: e.usage,
+        ms: e.ms,
+        known_micros: e.cost_micros,
+        assumed_micros: 0,
+        failed: false,
+    }
+}
+
+fn failed(e: &CallFailed) -> Ended {
+    Ended {
+        target: e.target,
+        usage: e.usage.unwrap_or_default(),
+        ms: e.ms,
+        known_micros: 0,
+        assumed_micros: e.assumed_micros,
+        failed: true,
+    }
+}
+
+fn settle(connection: &Connection, told: &Told<'_>, ended: &Ended) -> rusqlite::Result<()> {
     connection
-        .prepare_cached(&format!(
-            "UPDATE costs SET {USAGE}, assumed_micros = assumed_micros + ?9,
-                 failed_call_count = failed_call_count + 1
-             WHERE job = ?1 AND target = ?2"
-        ))?
+        .prepare_cached(
+            "UPDATE costs SET
+                 input_tokens = input_tokens + ?3,
+                 output_tokens = output_tokens + ?4,
+                 cache_read_tokens = cache_read_tokens + ?5,
+                 cache_write_5m_tokens = cache_write_5m_tokens + ?6,
+                 cache_write_1h_tokens = cache_write_1h_tokens + ?7,
+                 claude_ms = claude_ms + ?8,
+                 known_micros = known_micros + ?9,
+                 assumed_micros = assumed_micros + ?10,
+                 failed_call_count = failed_call_count + ?11,
+                 turn_count = turn_count + 1 - ?11,
+                 reserved_micros = 0
+             WHERE job = ?1 AND target = ?2",
+        )?
         .execute(params![
             Id(told.job),
-            e.target.0,
-            usage.input_tokens.cast_signed(),
-            usage.output_tokens.cast_signed(),
-            usage.cache_read_tokens.cast_signed(),
-            usage.cache_write_5m_tokens.cast_signed(),
-            usage.cache_write_1h_tokens.cast_signed(),
-            e.ms.cast_signed(),
-            e.assumed_micros.cast_signed(),
+            ended.target.0,
+            ended.usage.input_tokens.cast_signed(),
+            ended.usage.output_tokens.cast_signed(),
+            ended.usage.cache_read_tokens.cast_signed(),
+            ended.usage.cache_write_5m_tokens.cast_signed(),
+            ended.usage.cache_write_1h_tokens.cast_signed(),
+            ended.ms.cast_signed(),
+            ended.known_micros.cast_signed(),
+            ended.assumed_micros.cast_signed(),
+            ended.failed,
         ])
         .and_then(one)
 }

@@ -15,8 +15,9 @@ use super::error::GitError;
 
 /// Folders that build tools make. New files below them are scratch, unless the base has such a
 /// folder or an edit tool wrote there.
-const BUILD_FOLDERS: [&str; 24] = [
+const BUILD_FOLDERS: [&str; 25] = [
     ".build",
+    ".bundle",
     ".cache",
     ".eggs",
     ".gradle",
@@ -103,7 +104,7 @@ impl IgnoreRules {
 }
 
 /// Whether a folder of this name is a build tool's.
-pub(super) fn is_build_folder(name: &[u8]) -> bool {
+pub fn is_build_folder(name: &[u8]) -> bool {
     std::str::from_utf8(name).is_ok_and(|name| BUILD_FOLDERS.binary_search(&name).is_ok())
 }
 

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::place::{Found, Place, Root, on_this_machine, shown, shown_bytes};
 use super::read_input;
 use super::result::{Answer, Complaint, complain};
+use crate::git::is_build_folder;
 
 /// How deep a listing goes at most.
 const MAX_DEPTH: u32 = 50;
@@ -23,33 +24,6 @@ const DEFAULT_DEPTH: u32 = 3;
 const MAX_ENTRIES: usize = 5_000;
 /// How many entries are looked at for them.
 const MAX_VISITED: usize = 200_000;
-/// Folders that build tools and package managers fill; by name, in byte order.
-const BUILD_FOLDERS: [&str; 24] = [
-    ".bundle",
-    ".cache",
-    ".eggs",
-    ".gradle",
-    ".mypy_cache",
-    ".next",
-    ".nox",
-    ".nuxt",
-    ".parcel-cache",
-    ".pytest_cache",
-    ".ruff_cache",
-    ".svelte-kit",
-    ".terraform",
-    ".tox",
-    ".turbo",
-    ".venv",
-    "__pycache__",
-    "bower_components",
-    "build",
-    "dist",
-    "node_modules",
-    "out",
-    "target",
-    "venv",
-];
 
 #[derive(Deserialize)]
 struct Input {
@@ -205,11 +179,6 @@ pub(super) fn is_match(glob: &Gitignore, below: &Path) -> bool {
     glob.matched_path_or_any_parents(below, false).is_ignore()
 }
 
-/// Whether a folder of this name is filled by a build tool.
-pub(super) fn is_build_folder(name: &[u8]) -> bool {
-    std::str::from_utf8(name).is_ok_and(|name| BUILD_FOLDERS.binary_search(&name).is_ok())
-}
-
 /// Whether some system reads the name as `.git`.
 pub(super) fn is_dot_git(name: &[u8]) -> bool {
     RepoPath::new(name) == Err(cody_events::tree::BadPath::DotGit)
@@ -219,16 +188,5 @@ fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     match path {
         b"" => name.to_vec(),
         path => [path, b"/", name].concat(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_list_of_build_folders_can_be_searched() {
-        assert!(BUILD_FOLDERS.is_sorted());
-        assert!(is_build_folder(b"node_modules") && !is_build_folder(b"src"));
     }
 }

@@ -17,10 +17,11 @@ use ignore::gitignore::Gitignore;
 use ignore::{DirEntry, WalkBuilder};
 use serde::Deserialize;
 
-use super::list_files::{glob_of, is_build_folder, is_dot_git, is_match};
+use super::list_files::{glob_of, is_dot_git, is_match};
 use super::place::{Found, Place, Root, on_this_machine, shown, shown_bytes};
 use super::read_input;
 use super::result::{Answer, Complaint, complain};
+use crate::git::is_build_folder;
 
 /// Matches shown.
 const MAX_MATCHES: usize = 1_000;

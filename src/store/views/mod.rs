@@ -100,16 +100,7 @@ impl Views {
             }
         };
         remove_others(dir, build.generation)?;
-        let (reached, _) = watch::channel(build.checkpoint()?.position);
-        let shared = Arc::new(Shared {
-            dir: dir.to_owned(),
-            log,
-            side,
-            current: RwLock::new(build),
-            turn: Mutex::default(),
-            rebuilding: Mutex::default(),
-            reached,
-        });
+        let shared = Arc::new(Shared::new(dir, log, side, build)?);
         let follower = tokio::spawn(Arc::clone(&shared).follow());
         Ok(Self { shared, follower: Some(follower) })
     }
@@ -136,17 +127,7 @@ impl Views {
                 copy
             }
         };
-        let (reached, _) = watch::channel(build.checkpoint()?.position);
-        let shared = Shared {
-            dir: dir.to_owned(),
-            log,
-            side,
-            current: RwLock::new(build),
-            turn: Mutex::default(),
-            rebuilding: Mutex::default(),
-            reached,
-        };
-        Ok(Self { shared: Arc::new(shared), follower: None })
+        Ok(Self { shared: Arc::new(Shared::new(dir, log, side, build)?), follower: None })
     }
 
     /// Asks the current build.
@@ -203,6 +184,24 @@ impl Drop for Views {
 }
 
 impl Shared {
+    fn new(
+        dir: &Path,
+        log: Arc<dyn Log>,
+        side: Arc<dyn SideTables>,
+        build: Arc<Build>,
+    ) -> Result<Self, ViewsError> {
+        let (reached, _) = watch::channel(build.checkpoint()?.position);
+        Ok(Self {
+            dir: dir.to_owned(),
+            log,
+            side,
+            current: RwLock::new(build),
+            turn: Mutex::default(),
+            rebuilding: Mutex::default(),
+            reached,
+        })
+    }
+
     fn current(&self) -> Arc<Build> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
