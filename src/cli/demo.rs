@@ -61,7 +61,10 @@ pub async fn run(mut context: Context, args: DemoArgs) -> Result<Exit, anyhow::E
         "This is a demonstration. A script written by hand plays Claude, over the real wire protocol;\n\
          everything else is real: git, the sandbox, the checks, the log, the patches.\n"
     );
+    let program = context.program.clone();
     context.config.data_dir = dir.join("data");
+    context.program =
+        format!("{} --data-dir {}", first_word(&program), text::quoted(&dir.join("data")));
     context.config.claude.base_url = player.base_url()?.to_string();
     context.config.claude.api_key = Some(SecretString::from("no-key-is-needed"));
     context.config.claude.extra_models = None;
@@ -74,26 +77,27 @@ pub async fn run(mut context: Context, args: DemoArgs) -> Result<Exit, anyhow::E
     let patches = dir.join("patches");
     let exit = run_request(&context, &request, Some(&patches), false).await?;
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    text::put(format_args!("{}\n", next_steps(&dir, &patches, ms)))?;
+    text::put(format_args!("{}\n", next_steps(&program, &dir, &patches, ms)))?;
     Ok(exit)
 }
 
 /// What a newcomer can type now.
-fn next_steps(dir: &Path, patches: &Path, ms: u64) -> String {
-    let data = dir.join("data").display().to_string();
+fn next_steps(program: &str, dir: &Path, patches: &Path, ms: u64) -> String {
     format!(
-        "\nDone in {}. No key was used and nothing was spent: the costs are what Claude would have cost.\n\n\
-         Look closer:\n  \
-         cody-batch --data-dir {data} thread latest 2\n  \
-         cody-batch --data-dir {data} report latest\n  \
-         git -C {} apply --index {}\n\n\
+        "\nTake a patch:\n  git -C {} apply --index {}\n\n\
+         Done in {}. No key was used and nothing was spent: the costs are what Claude would have cost.\n\
          With a key, on your own repositories:\n  \
          export ANTHROPIC_API_KEY=sk-ant-…\n  \
-         cody-batch run --prompt \"Replace print by logging\" --repo ~/src/app --repo owner/name --out patches",
+         {program} run --prompt \"Replace print by logging\" --repo ~/src/app --repo owner/name --out patches",
+        text::quoted(&dir.join("billing-py")),
+        text::quoted(&patches.join("billing-py.patch")),
         text::duration(ms),
-        dir.join("billing-py").display(),
-        patches.join("billing-py.patch").display(),
     )
+}
+
+/// The program without the flags that follow its name.
+fn first_word(program: &str) -> &str {
+    program.split(" --data-dir ").next().unwrap_or(program)
 }
 
 /// Empties the directory of an earlier demonstration, and only of one.

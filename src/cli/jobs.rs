@@ -26,7 +26,8 @@ pub async fn run(context: Context, args: JobsArgs) -> Result<Exit, anyhow::Error
     let jobs = reading.jobs(args.limit).await?;
     if jobs.is_empty() && !args.json {
         text::put(format_args!(
-            "No job yet. Start with `cody-batch demo`, or `cody-batch run --help`.\n"
+            "No job yet. Start with `{0} demo`, or `{0} run --help`.\n",
+            context.program
         ))?;
     }
     for overview in jobs {

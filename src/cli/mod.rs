@@ -94,6 +94,8 @@ struct Context {
     config: Config,
     /// Whether a person watches on a terminal.
     is_terminal: bool,
+    /// How to start this program again, as it was started: for hints that can be pasted.
+    program: String,
 }
 
 /// Runs the verb that the arguments name.
@@ -128,8 +130,15 @@ pub fn main() -> ExitCode {
 
 async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
     let env = |name: &str| std::env::var(name).ok();
+    let mut program = std::env::args().next().unwrap_or_else(|| "cody-batch".to_owned());
     let dir = match cli.data_dir {
-        Some(dir) => dir,
+        Some(dir) => {
+            // A directory of the environment is there again next time.
+            if env("CODY_DATA_DIR").is_none() {
+                program.push_str(&format!(" --data-dir {}", text::quoted(&dir)));
+            }
+            dir
+        }
         None => data_dir(&env)?,
     };
     if let Verb::Worker(args) = cli.verb {
@@ -137,7 +146,7 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
     }
     let dir = std::path::absolute(dir)?;
     let config = Config::load(&dir, &env)?;
-    let context = Context { config, is_terminal: std::io::stderr().is_terminal() };
+    let context = Context { config, is_terminal: std::io::stderr().is_terminal(), program };
     match cli.verb {
         Verb::Demo(args) => demo::run(context, args).await,
         Verb::Run(args) => run::run(context, args).await,

@@ -72,8 +72,12 @@ fn target_json(target: &TargetRow, patches: &BTreeMap<TargetNumber, PathBuf>) ->
     }
 }
 
-/// The table, as lines for a person.
-pub fn table(job: &JobOverview, patches: &BTreeMap<TargetNumber, PathBuf>) -> String {
+/// The table, as lines for a person; `program` is how this one is started.
+pub fn table(
+    job: &JobOverview,
+    patches: &BTreeMap<TargetNumber, PathBuf>,
+    program: &str,
+) -> String {
     let mut rows: Vec<[String; 5]> = Vec::new();
     let mut targets: Vec<&TargetOverview> = job.targets.iter().collect();
     targets.sort_by_key(|one| (one.target.outcome, one.target.target));
@@ -87,7 +91,7 @@ pub fn table(job: &JobOverview, patches: &BTreeMap<TargetNumber, PathBuf>) -> St
         let patch = match patches.get(&target.target) {
             Some(path) => path.display().to_string(),
             None if target.diff_hash.is_some() => {
-                format!("cody-batch diff {} {}", text::short(&job.job.job), target.target)
+                format!("{program} diff {} {}", text::short(&job.job.job), target.target)
             }
             None => "no diff".to_owned(),
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cody_events::evidence::CheckPhase;
 use cody_events::ids::TargetNumber;
+use cody_events::outcome::Outcome;
 use cody_events::thread::Purpose;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -30,12 +31,7 @@ impl Progress {
             return Self { lines: Lines::Plain { latest: BTreeMap::new() } };
         }
         let all = MultiProgress::new();
-        let width =
-            job.targets.values().map(|target| target.repository.len()).max().unwrap_or(0).min(40);
-        let template = format!("{{spinner}} {{prefix:{width}}}  {{wide_msg}} {{elapsed:>4}}");
-        let style = ProgressStyle::with_template(&template)
-            .unwrap_or_else(|_| ProgressStyle::default_spinner())
-            .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏✔");
+        let style = style(width_of(job), "cyan", "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ");
         let bars = job
             .targets
             .values()
@@ -64,7 +60,8 @@ impl Progress {
                     }
                     let turns = text::counted(u64::from(target.turns), "turn");
                     bar.set_message(format!("{stage:<28} {turns:>9}  {spent:>8}"));
-                    if target.outcome.is_some() {
+                    if let Some(outcome) = target.outcome {
+                        bar.set_style(ended(width_of(job), outcome));
                         bar.finish();
                     }
                 }
@@ -88,7 +85,37 @@ impl Progress {
             for bar in bars.values() {
                 bar.abandon();
             }
+            // The cursor stands at the end of the last line.
+            eprintln!();
         }
+    }
+}
+
+/// The widest name, as far as there is room.
+fn width_of(job: &Job) -> usize {
+    let names = job.targets.values().map(|target| target.repository.chars().count());
+    names.max().unwrap_or(0).min(40)
+}
+
+fn style(width: usize, colour: &str, ticks: &str) -> ProgressStyle {
+    let template = format!("{{spinner:.{colour}}} {{prefix:{width}}}  {{wide_msg}} {{elapsed:>4}}");
+    ProgressStyle::with_template(&template)
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+        .tick_chars(ticks)
+}
+
+/// How a line looks once its target has an outcome.
+fn ended(width: usize, outcome: Outcome) -> ProgressStyle {
+    match outcome {
+        Outcome::DiffReady | Outcome::AlreadyCompliant | Outcome::NotApplicable => {
+            style(width, "green", "✔✔")
+        }
+        Outcome::BudgetStopped | Outcome::Cancelled => style(width, "yellow", "■■"),
+        Outcome::FailedChecks
+        | Outcome::Objected
+        | Outcome::Refused
+        | Outcome::Stuck
+        | Outcome::Failed => style(width, "red", "✘✘"),
     }
 }
 

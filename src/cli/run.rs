@@ -196,9 +196,10 @@ pub async fn follow(
     if as_json {
         text::put(format_args!("{}\n", serde_json::to_string(&json(&read.overview, &patches))?))?;
     } else {
-        text::put(format_args!("\n{}", table(&read.overview, &patches)))?;
+        text::put(format_args!("\n{}", table(&read.overview, &patches, &context.program)))?;
         text::put(format_args!(
-            "Read more: cody-batch show {0} | thread {0} | report {0}\n",
+            "\nRead more:\n  {0} thread {1} 1\n  {0} report {1}\n",
+            context.program,
             text::short(&job)
         ))?;
     }

@@ -34,7 +34,7 @@ pub async fn run(context: Context, args: ShowArgs) -> Result<Exit, anyhow::Error
     text::put(format_args!("Job {}  {}\n", job.id, job.overview.status().name()))?;
     text::put(format_args!("Created {}  Model {}\n", job.created_at(), job.created.model))?;
     text::put(format_args!("\n{}\n\n", text::printable(job.request.prompt.trim())))?;
-    text::put(format_args!("{}", table(&job.overview, &BTreeMap::new())))?;
+    text::put(format_args!("{}", table(&job.overview, &BTreeMap::new(), &context.program)))?;
     for target in job.state.targets.values() {
         text::put(format_args!("\n{}. {}\n", target.number, text::printable(&target.repository)))?;
         if let Some(base) = &target.base {
@@ -54,7 +54,8 @@ pub async fn run(context: Context, args: ShowArgs) -> Result<Exit, anyhow::Error
     let unfinished = job.state.targets.values().any(|target| target.outcome.is_none());
     if unfinished && !job.state.cancelled {
         text::put(format_args!(
-            "\nThe job is not finished. If no server works on it, go on with `cody-batch resume {}`.\n",
+            "\nThe job is not finished. If no server works on it, go on with `{} resume {}`.\n",
+            context.program,
             text::short(&job.id)
         ))?;
     }

@@ -34,6 +34,13 @@ pub fn repositories(count: usize) -> String {
     }
 }
 
+/// A path as a shell reads it back.
+pub fn quoted(path: &std::path::Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// The beginning of an id, enough to name it among a person's jobs.
 pub fn short(id: &impl std::fmt::Display) -> String {
     let id = id.to_string();
@@ -91,5 +98,7 @@ mod tests {
         assert_eq!(duration(245_000), "4 min 05 s");
         assert_eq!(counted(1, "turn"), "1 turn");
         assert_eq!(printable("a\u{1b}[2Jb"), "a\u{fffd}[2Jb");
+        assert_eq!(quoted(std::path::Path::new("/a/b-1")), "/a/b-1");
+        assert_eq!(quoted(std::path::Path::new("/a b/it's")), "'/a b/it'\\''s'");
     }
 }
