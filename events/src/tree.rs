@@ -83,6 +83,10 @@ impl fmt::Display for RepoPath {
 /// Whether a file system may take `component` for `.git`: any case, NTFS's `GIT~1`, trailing dots
 /// and spaces, an alternate data stream (`.git:x`), or code points that HFS+ ignores.
 fn folds_to_dot_git(component: &[u8]) -> bool {
+    // In ASCII nothing is left out before the first character; most names end the question there.
+    if component.is_ascii() && !matches!(component.first(), Some(b'.' | b'g' | b'G')) {
+        return false;
+    }
     let folded = match std::str::from_utf8(component) {
         Ok(text) => text.chars().filter(|c| !hfs_ignores(*c)).collect::<String>(),
         Err(_) => return false,

@@ -2,7 +2,7 @@
 //! to; new objects go to a scratch repository that is gone with the value.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use cody_events::digest::ObjectId;
@@ -13,23 +13,16 @@ use tempfile::TempDir;
 use super::error::{GitError, io};
 use super::fetch::isolate;
 use super::ignored::IgnoreRules;
+use super::listing::Listing;
 
 /// Read access to a base.
 pub struct Base {
     pub(super) repository: Repository,
     pub(super) tree: Oid,
     commit: Oid,
-    /// Read once, and only by walks.
     listing: OnceCell<Listing>,
+    rules: OnceCell<IgnoreRules>,
     _scratch: TempDir,
-}
-
-/// What every walk of a work directory asks of a base.
-pub(super) struct Listing {
-    pub entries: BTreeMap<RepoPath, Entry>,
-    /// Folders that hold some of the entries.
-    pub folders: BTreeSet<Vec<u8>>,
-    pub rules: IgnoreRules,
 }
 
 impl Base {
@@ -47,7 +40,8 @@ impl Base {
         repository.odb()?.add_disk_alternate(alternate)?;
         let commit = oid(commit)?;
         let tree = repository.find_commit(commit)?.tree_id();
-        Ok(Self { repository, tree, commit, listing: OnceCell::new(), _scratch: scratch })
+        let (listing, rules) = (OnceCell::new(), OnceCell::new());
+        Ok(Self { repository, tree, commit, listing, rules, _scratch: scratch })
     }
 
     /// The tree of the base.
@@ -65,20 +59,25 @@ impl Base {
     /// # Errors
     /// [`GitError::Hostile`] if the tree has names or twins that no work directory can hold.
     pub fn entries(&self) -> Result<BTreeMap<RepoPath, Entry>, GitError> {
-        let mut entries = BTreeMap::new();
-        self.collect(self.tree, &mut Vec::new(), &mut entries)?;
-        Ok(entries)
+        self.listing()?.entries().collect()
     }
 
-    /// The entries with what walks need to know of them, read the first time.
+    /// The same by folder, read when it is first asked for.
     pub(super) fn listing(&self) -> Result<&Listing, GitError> {
         if let Some(listing) = self.listing.get() {
             return Ok(listing);
         }
-        let entries = self.entries()?;
-        let rules = IgnoreRules::of(self, &entries)?;
-        let folders = folders_of(entries.keys());
-        Ok(self.listing.get_or_init(|| Listing { entries, folders, rules }))
+        let listing = Listing::of(&self.repository, self.tree)?;
+        Ok(self.listing.get_or_init(|| listing))
+    }
+
+    /// The ignore rules of the base, read when they are first asked for.
+    pub(super) fn ignore_rules(&self) -> Result<&IgnoreRules, GitError> {
+        if let Some(rules) = self.rules.get() {
+            return Ok(rules);
+        }
+        let rules = IgnoreRules::of(self, self.listing()?)?;
+        Ok(self.rules.get_or_init(|| rules))
     }
 
     /// Every entry of the base with the size of its content, in byte order.
@@ -98,48 +97,13 @@ impl Base {
             .collect()
     }
 
-    fn collect(
-        &self,
-        tree: Oid,
-        prefix: &mut Vec<u8>,
-        entries: &mut BTreeMap<RepoPath, Entry>,
-    ) -> Result<(), GitError> {
-        let tree = self.repository.find_tree(tree)?;
-        let mut names = std::collections::BTreeSet::new();
-        for entry in &tree {
-            let name = entry.name_bytes().to_vec();
-            let length = prefix.len();
-            if !prefix.is_empty() {
-                prefix.push(b'/');
-            }
-            prefix.extend(&name);
-            let path = RepoPath::new(prefix.clone()).map_err(|error| GitError::Hostile {
-                what: format!("{:?}: {error}", String::from_utf8_lossy(prefix)),
-            })?;
-            if name.contains(&b'/') || !names.insert(name) {
-                return Err(GitError::Hostile { what: format!("two entries at {path:?}") });
-            }
-            if entry.kind() == Some(ObjectType::Tree) {
-                self.collect(entry.id(), prefix, entries)?;
-            } else {
-                let bits = u32::try_from(entry.filemode_raw()).unwrap_or(0);
-                let mode = EntryMode::from_bits(bits).ok_or_else(|| GitError::Hostile {
-                    what: format!("{path:?} has the unknown mode {bits:o}"),
-                })?;
-                entries.insert(path, Entry { mode, object: object_id(entry.id()) });
-            }
-            prefix.truncate(length);
-        }
-        Ok(())
-    }
-
     /// What stands at `path` in the base.
     pub fn entry(&self, path: &RepoPath) -> Result<Option<Entry>, GitError> {
         let mut tree = self.tree;
         let mut components = path.components().peekable();
         while let Some(component) = components.next() {
             let folder = self.repository.find_tree(tree)?;
-            let Some(found) = folder.iter().find(|entry| entry.name_bytes() == component) else {
+            let Some(found) = folder.get_name_bytes(component) else {
                 return Ok(None);
             };
             match (components.peek(), found.kind()) {
@@ -168,7 +132,16 @@ impl Base {
 
     /// The content of a blob of the base or the scratch beside it.
     pub fn content(&self, object: ObjectId) -> Result<Vec<u8>, GitError> {
-        Ok(self.repository.odb()?.read(oid(object)?)?.data().to_vec())
+        self.read(object, <[u8]>::to_vec)
+    }
+
+    /// Shows `look` the content of a blob, without a copy of it.
+    pub(super) fn read<R>(
+        &self,
+        object: ObjectId,
+        look: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, GitError> {
+        Ok(look(self.repository.odb()?.read(oid(object)?)?.data()))
     }
 }
 
@@ -176,21 +149,6 @@ impl std::fmt::Debug for Base {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Base").field("commit", &self.commit).finish_non_exhaustive()
     }
-}
-
-/// Every folder above `paths`.
-pub(super) fn folders_of<'a>(paths: impl Iterator<Item = &'a RepoPath>) -> BTreeSet<Vec<u8>> {
-    let mut folders = BTreeSet::new();
-    for path in paths {
-        let mut rest = path.as_bytes();
-        while let Some(end) = rest.iter().rposition(|byte| *byte == b'/') {
-            rest = &rest[..end];
-            if !folders.insert(rest.to_vec()) {
-                break;
-            }
-        }
-    }
-    folders
 }
 
 pub(super) fn oid(object: ObjectId) -> Result<Oid, GitError> {

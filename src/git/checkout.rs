@@ -1,7 +1,7 @@
 //! Writing a recorded tree into a new directory: regular files, modes and links, as they are. No
 //! filters, no attributes, no line-end conversion.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -13,14 +13,14 @@ use cody_events::tree::{Entry, EntryMode, RepoPath};
 
 use super::error::{GitError, io};
 use super::recorded::RecordedTree;
-use super::stat_cache::StatCache;
+use super::stat_cache::{Known, Stat, StatCache};
 
 /// Writes `recorded` into `dir`, which must not exist or be empty. What was written is known to the
 /// cache that comes back.
 pub fn checkout(recorded: &RecordedTree, dir: &Path) -> Result<StatCache, GitError> {
     fs::create_dir_all(dir).map_err(io("a directory cannot be made", dir))?;
     let entries = recorded.entries()?;
-    let mut stats = StatCache::default();
+    let mut written: BTreeMap<Vec<u8>, Vec<Known>> = BTreeMap::new();
     let mut made: BTreeSet<PathBuf> = BTreeSet::new();
     let (links, files): (Vec<_>, Vec<_>) =
         entries.iter().partition(|(_, entry)| entry.mode == EntryMode::Symlink);
@@ -28,10 +28,18 @@ pub fn checkout(recorded: &RecordedTree, dir: &Path) -> Result<StatCache, GitErr
     for (path, entry) in files.into_iter().chain(links) {
         let place = place(dir, path);
         make_parents(dir, &place, &mut made)?;
-        write(recorded, path, entry, &place, &mut stats)?;
+        write(recorded, entry, &place)?;
+        if entry.mode != EntryMode::Gitlink {
+            let (folder, known) = known(path, entry, &place)?;
+            match written.get_mut(folder) {
+                Some(files) => files.push(known),
+                None => {
+                    written.insert(folder.to_vec(), vec![known]);
+                }
+            }
+        }
     }
-    stats.settle();
-    Ok(stats)
+    Ok(StatCache::new(written))
 }
 
 /// Where `path` stands below `dir`.
@@ -49,36 +57,42 @@ fn make_parents(dir: &Path, place: &Path, made: &mut BTreeSet<PathBuf>) -> Resul
     Ok(())
 }
 
-fn write(
-    recorded: &RecordedTree,
-    path: &RepoPath,
-    entry: &Entry,
-    place: &Path,
-    stats: &mut StatCache,
-) -> Result<(), GitError> {
+fn write(recorded: &RecordedTree, entry: &Entry, place: &Path) -> Result<(), GitError> {
     let file = |mode: u32| -> Result<(), GitError> {
-        let content = recorded.base().content(entry.object)?;
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(mode)
             .open(place)
             .map_err(io("a file cannot be made", place))?;
-        file.write_all(&content).map_err(io("a file cannot be written", place))
+        recorded.base().read(entry.object, |content| {
+            file.write_all(content).map_err(io("a file cannot be written", place))
+        })?
     };
     match entry.mode {
-        EntryMode::File => file(0o644)?,
-        EntryMode::Executable => file(0o755)?,
-        EntryMode::Symlink => {
-            let text = recorded.base().content(entry.object)?;
-            std::os::unix::fs::symlink(OsStr::from_bytes(&text), place)
-                .map_err(io("a link cannot be made", place))?;
-        }
+        EntryMode::File => file(0o644),
+        EntryMode::Executable => file(0o755),
+        EntryMode::Symlink => recorded.base().read(entry.object, |text| {
+            std::os::unix::fs::symlink(OsStr::from_bytes(text), place)
+                .map_err(io("a link cannot be made", place))
+        })?,
         EntryMode::Gitlink => {
-            return fs::create_dir_all(place).map_err(io("a directory cannot be made", place));
+            fs::create_dir_all(place).map_err(io("a directory cannot be made", place))
         }
     }
+}
+
+/// What is known of the file that was written at `place`, and its folder.
+fn known<'a>(
+    path: &'a RepoPath,
+    entry: &Entry,
+    place: &Path,
+) -> Result<(&'a [u8], Known), GitError> {
     let metadata = fs::symlink_metadata(place).map_err(io("a file cannot be seen", place))?;
-    stats.learn(path.clone(), &metadata, entry.object);
-    Ok(())
+    let bytes = path.as_bytes();
+    let (folder, name) = match bytes.iter().rposition(|byte| *byte == b'/') {
+        Some(end) => (&bytes[..end], &bytes[end + 1..]),
+        None => (&[][..], bytes),
+    };
+    Ok((folder, Known { name: name.into(), stat: Stat::of(&metadata), object: entry.object }))
 }

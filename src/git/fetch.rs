@@ -33,8 +33,8 @@ const ASKING: Allowance = Allowance { bytes: 256 << 20, duration: Duration::from
 
 /// How much of a pack is mapped at a time, and of all packs together. By default it is all of
 /// them, and then they are resident as well.
-const WINDOW_BYTES: usize = 4 << 20;
-const MAPPED_BYTES: usize = 64 << 20;
+const WINDOW_BYTES: usize = 2 << 20;
+const MAPPED_BYTES: usize = 32 << 20;
 
 /// What a target's work starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,8 @@ pub struct FetchLimits {
     pub duration: Duration,
 }
 
-/// Keeps libgit2 from the machine's own configuration: no user's `insteadOf`, proxy or helper.
+/// Keeps libgit2 from the machine's own configuration (no user's `insteadOf`, proxy or helper), and
+/// from mapping whole packs.
 /// Affects the whole process; called again, it does nothing.
 pub fn isolate() -> Result<(), GitError> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();

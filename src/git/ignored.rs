@@ -6,12 +6,13 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use cody_events::tree::{Entry, EntryMode, RepoPath};
+use cody_events::tree::EntryMode;
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::base::Base;
 use super::error::GitError;
+use super::listing::{Listing, position};
 
 /// Folders that build tools make. New files below them are scratch, unless the base has such a
 /// folder or an edit tool wrote there.
@@ -52,18 +53,11 @@ pub(super) struct IgnoreRules {
 
 impl IgnoreRules {
     /// Reads the `.gitignore` files of the base.
-    pub fn of(base: &Base, entries: &BTreeMap<RepoPath, Entry>) -> Result<Self, GitError> {
+    pub fn of(base: &Base, listing: &Listing) -> Result<Self, GitError> {
         let mut by_folder = BTreeMap::new();
-        for (path, entry) in entries {
-            let bytes = path.as_bytes();
-            let folder = match bytes.strip_suffix(b".gitignore") {
-                Some(b"") => &b""[..],
-                Some(folder) => match folder.strip_suffix(b"/") {
-                    Some(folder) => folder,
-                    None => continue,
-                },
-                None => continue,
-            };
+        for (folder, listed) in listing.folders() {
+            let Some(at) = position(listed, b".gitignore") else { continue };
+            let entry = listed[at].entry;
             if !matches!(entry.mode, EntryMode::File | EntryMode::Executable) {
                 continue;
             }

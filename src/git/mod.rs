@@ -12,6 +12,7 @@ mod fetch;
 mod ignored;
 mod init;
 mod line;
+mod listing;
 mod locator;
 mod packs;
 mod patch;

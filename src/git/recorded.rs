@@ -24,11 +24,6 @@ impl RecordedTree {
         Ok(Self { base, changed: BTreeMap::new() })
     }
 
-    /// The base, without the changes.
-    pub fn into_base(self) -> Base {
-        self.base
-    }
-
     /// The base.
     pub fn base(&self) -> &Base {
         &self.base
@@ -69,6 +64,11 @@ impl RecordedTree {
     /// The id of the tree.
     pub fn tree_id(&self) -> Result<ObjectId, GitError> {
         Ok(object_id(self.build()?))
+    }
+
+    /// What differs from the base, as a map.
+    pub fn changed(&self) -> &BTreeMap<RepoPath, Option<Entry>> {
+        &self.changed
     }
 
     /// What differs from the base, by path.

@@ -2,9 +2,9 @@
 //!
 //! It runs when every process that could write there is dead. Links are never followed.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs::{self, Metadata};
+use std::fs::{self, FileType, Metadata};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -13,11 +13,12 @@ use cody_events::digest::ObjectId;
 use cody_events::tree::{Blob, ChangedEntry, Entry, EntryMode, RepoPath};
 use git2::{ObjectType, Oid};
 
-use super::base::{Base, Listing, folders_of, object_id};
+use super::base::{Base, object_id};
 use super::error::{GitError, io};
-use super::ignored::is_build_folder;
+use super::ignored::{IgnoreRules, is_build_folder};
+use super::listing::{Listed, Listing, descend, joined, position};
 use super::recorded::build;
-use super::stat_cache::StatCache;
+use super::stat_cache::{Known, Stat, StatCache};
 
 /// How much one turn may add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,16 +64,17 @@ pub fn walk(
     stats: &mut StatCache,
     caps: &WalkCaps,
 ) -> Result<Walked, GitError> {
-    let listing = base.listing()?;
     let mut walk = Walk {
         base,
-        listing,
-        known_folders: folders_of(known.iter()),
+        listing: base.listing()?,
+        rules: base.ignore_rules()?,
         known,
+        known_folders: folders_of(known),
         stats,
+        learned: BTreeMap::new(),
         caps,
-        unchanged: HashSet::with_capacity(listing.entries.len()),
-        found: BTreeMap::new(),
+        visited: BTreeSet::new(),
+        changed: BTreeMap::new(),
         blobs: BTreeMap::new(),
         warnings: Vec::new(),
         seen: 0,
@@ -80,21 +82,26 @@ pub fn walk(
         left_out: None,
     };
     walk.folder(dir, &mut Vec::new(), false)?;
-    walk.finish()
+    let (walked, learned) = walk.finish()?;
+    *stats = learned;
+    Ok(walked)
 }
 
 struct Walk<'a> {
     base: &'a Base,
     listing: &'a Listing,
-    /// Folders that hold something of what is known.
-    known_folders: BTreeSet<Vec<u8>>,
+    rules: &'a IgnoreRules,
     known: &'a BTreeSet<RepoPath>,
-    stats: &'a mut StatCache,
+    /// Folders that hold something of what is known.
+    known_folders: BTreeSet<&'a [u8]>,
+    stats: &'a StatCache,
+    /// What the next walk may know of the files of this one, by folder.
+    learned: BTreeMap<Vec<u8>, Vec<Known>>,
     caps: &'a WalkCaps,
-    /// Paths that are what they are in the base.
-    unchanged: HashSet<&'a RepoPath>,
-    /// Paths that are not.
-    found: BTreeMap<RepoPath, Entry>,
+    /// Folders of the base that still are folders.
+    visited: BTreeSet<&'a [u8]>,
+    /// What differs from the base.
+    changed: BTreeMap<RepoPath, Option<Entry>>,
     blobs: BTreeMap<ObjectId, Blob>,
     warnings: Vec<WalkWarning>,
     seen: u64,
@@ -103,158 +110,200 @@ struct Walk<'a> {
     left_out: Option<(u64, RepoPath)>,
 }
 
-impl Walk<'_> {
+/// What the file system says of one name in a folder.
+struct Seen {
+    name: Box<[u8]>,
+    kind: FileType,
+    mode: u32,
+    stat: Stat,
+}
+
+impl Seen {
+    fn of(name: Vec<u8>, metadata: &Metadata) -> Self {
+        let (kind, mode) = (metadata.file_type(), metadata.mode());
+        Self { name: name.into(), kind, mode, stat: Stat::of(metadata) }
+    }
+
+    /// The mode of what stands here; nothing if it is a device, pipe or socket.
+    fn entry_mode(&self) -> Option<EntryMode> {
+        match (self.kind.is_symlink(), self.kind.is_file()) {
+            (true, _) => Some(EntryMode::Symlink),
+            (_, true) if self.mode & 0o100 != 0 => Some(EntryMode::Executable),
+            (_, true) => Some(EntryMode::File),
+            (false, false) => None,
+        }
+    }
+}
+
+impl<'a> Walk<'a> {
     fn folder(&mut self, dir: &Path, prefix: &mut Vec<u8>, ignored: bool) -> Result<(), GitError> {
-        let mut names = Vec::new();
+        let Some(names) = self.read(dir, prefix)? else { return Ok(()) };
+        let listed = match self.listing.folder(prefix) {
+            Some((folder, listed)) => {
+                self.visited.insert(folder);
+                listed
+            }
+            None => &[],
+        };
+        let mut still_there = vec![false; listed.len()];
+        let mut learned = Vec::with_capacity(listed.len());
+        for seen in names {
+            let length = prefix.len();
+            descend(prefix, &seen.name);
+            let at = position(listed, &seen.name);
+            let in_base = at.map(|at| listed[at].entry);
+            let place = dir.join(OsStr::from_bytes(&seen.name));
+            if let Some(entry) = self.one(&place, &seen, prefix, in_base, ignored)? {
+                learned.push(Known { name: seen.name, stat: seen.stat, object: entry.object });
+                if let Some(at) = at {
+                    still_there[at] = true;
+                }
+            }
+            prefix.truncate(length);
+        }
+        for (listed, _) in listed.iter().zip(still_there).filter(|(_, is_there)| !is_there) {
+            // A submodule's place holds nothing of ours; it stays what it was.
+            if listed.entry.mode != EntryMode::Gitlink {
+                self.note_deleted(prefix, listed);
+            }
+        }
+        self.learned.insert(prefix.clone(), learned);
+        Ok(())
+    }
+
+    /// The names in `dir`, in byte order; nothing if it cannot be read. The directory is closed
+    /// again, so that no depth uses up our descriptors.
+    fn read(&mut self, dir: &Path, prefix: &[u8]) -> Result<Option<Vec<Seen>>, GitError> {
         let listing = match fs::read_dir(dir) {
             Ok(listing) => listing,
             Err(_) if !prefix.is_empty() => {
-                if let Ok(path) = RepoPath::new(prefix.clone()) {
+                if let Ok(path) = RepoPath::new(prefix) {
                     self.warnings.push(WalkWarning::Unreadable(path));
                 }
-                return Ok(());
+                return Ok(None);
             }
             Err(error) => return Err(io("the work directory cannot be read", dir)(error)),
         };
+        let mut names = Vec::new();
         for entry in listing {
             let entry = entry.map_err(io("a folder cannot be read", dir))?;
-            // Asked relative to the folder, which is quicker than by its whole path.
-            let Ok(metadata) = entry.metadata() else { continue };
-            names.push((entry.file_name().into_vec(), metadata));
-        }
-        names.sort_by(|(one, _), (other, _)| one.cmp(other));
-        for (name, metadata) in names {
             self.seen += 1;
             if self.seen > self.caps.files {
                 return Err(GitError::TooBig {
                     what: format!("the work directory holds more than {} files", self.caps.files),
                 });
             }
-            let length = prefix.len();
-            if length > 0 {
-                prefix.push(b'/');
-            }
-            prefix.extend(&name);
-            self.one(dir, (&name, &metadata), prefix, ignored)?;
-            prefix.truncate(length);
+            let Ok(metadata) = entry.metadata() else { continue };
+            names.push(Seen::of(entry.file_name().into_vec(), &metadata));
         }
-        Ok(())
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Some(names))
     }
 
+    /// The entry that stands at `place`, if it is one of the tree. Goes into folders.
     fn one(
         &mut self,
-        dir: &Path,
-        (name, metadata): (&[u8], &Metadata),
-        prefix: &mut Vec<u8>,
+        place: &Path,
+        seen: &Seen,
+        path: &mut Vec<u8>,
+        in_base: Option<Entry>,
         ignored: bool,
-    ) -> Result<(), GitError> {
-        let place = dir.join(OsStr::from_bytes(name));
-        let Ok(path) = RepoPath::new(prefix.clone()) else {
+    ) -> Result<Option<Entry>, GitError> {
+        let is_base_folder = in_base.is_none() && self.listing.folder(path).is_some();
+        // The base's own paths were looked at when it was read.
+        if in_base.is_none() && !is_base_folder && RepoPath::new(path.as_slice()).is_err() {
             // The throw-away `.git` is ours; other foldings of the name are somebody's attempt.
-            if name != b".git" || dir_is_nested(prefix) {
-                let name = String::from_utf8_lossy(prefix).into_owned();
+            if path != b".git" {
+                let name = String::from_utf8_lossy(path).into_owned();
                 self.warnings.push(WalkWarning::BadName(name));
             }
-            return Ok(());
-        };
-        let in_base = self.listing.entries.get_key_value(&path);
-        if metadata.is_dir() && in_base.is_some_and(|(_, e)| e.mode == EntryMode::Gitlink) {
-            return Ok(());
+            return Ok(None);
         }
-        if metadata.is_dir() {
-            let is_tracked = self.listing.folders.contains(prefix.as_slice())
-                || self.known_folders.contains(prefix.as_slice());
-            let ignored = ignored || self.listing.rules.ignores(prefix, true);
-            let is_scratch = ignored || is_build_folder(name);
-            if is_scratch && !is_tracked {
-                return Ok(());
+        if seen.kind.is_dir() {
+            if in_base.is_some_and(|entry| entry.mode == EntryMode::Gitlink) {
+                return Ok(None);
             }
-            return self.folder(&place, prefix, ignored);
+            let is_tracked = is_base_folder || self.known_folders.contains(path.as_slice());
+            let ignored = ignored || self.rules.ignores(path, true);
+            let is_scratch = ignored || is_build_folder(&seen.name);
+            if is_tracked || !is_scratch {
+                self.folder(place, path, ignored)?;
+            }
+            return Ok(None);
         }
-        let is_old = in_base.is_some() || self.known.contains(&path);
-        if !is_old && (ignored || self.listing.rules.ignores(prefix, false)) {
-            return Ok(());
+        let Some(entry) = self.file(place, seen, path, in_base, ignored)? else { return Ok(None) };
+        if in_base != Some(entry)
+            && let Ok(path) = RepoPath::new(path.as_slice())
+        {
+            self.changed.insert(path, Some(entry));
         }
-        self.file(&place, path, metadata, is_old)
+        Ok(Some(entry))
     }
 
     fn file(
         &mut self,
         place: &Path,
-        path: RepoPath,
-        metadata: &Metadata,
-        is_old: bool,
-    ) -> Result<(), GitError> {
-        let kind = metadata.file_type();
-        let mode = match (kind.is_symlink(), kind.is_file()) {
-            (true, _) => EntryMode::Symlink,
-            (_, true) if metadata.mode() & 0o100 != 0 => EntryMode::Executable,
-            (_, true) => EntryMode::File,
-            (false, false) => {
-                self.warnings.push(WalkWarning::Special(path));
-                return Ok(());
-            }
-        };
-        if !is_old && !self.has_room(&path, metadata.size()) {
-            return Ok(());
+        seen: &Seen,
+        path: &[u8],
+        in_base: Option<Entry>,
+        ignored: bool,
+    ) -> Result<Option<Entry>, GitError> {
+        let whole = || RepoPath::new(path).ok();
+        let is_old = in_base.is_some() || whole().is_some_and(|path| self.known.contains(&path));
+        if !is_old && (ignored || self.rules.ignores(path, false)) {
+            return Ok(None);
         }
-        if let Some(object) = self.stats.lookup(&path, metadata)
-            && self.has_content(&path, object)?
-        {
-            self.found(path, Entry { mode, object });
-            return Ok(());
+        let Some(mode) = seen.entry_mode() else {
+            self.warnings.extend(whole().map(WalkWarning::Special));
+            return Ok(None);
+        };
+        if !is_old && !self.has_room(path, seen.stat.size) {
+            return Ok(None);
+        }
+        let folder = &path[..path.len().saturating_sub(seen.name.len() + 1)];
+        if let Some(object) = self.stats.folder(folder).content(&seen.name, &seen.stat) {
+            let is_bases = in_base.is_some_and(|entry| entry.object == object);
+            if is_bases || self.blobs.contains_key(&object) || self.base.has(object)? {
+                return Ok(Some(Entry { mode, object }));
+            }
         }
         let content = match mode {
             EntryMode::Symlink => fs::read_link(place).map(|text| text.into_os_string().into_vec()),
             EntryMode::File | EntryMode::Executable | EntryMode::Gitlink => fs::read(place),
         };
         let Ok(content) = content else {
-            self.warnings.push(WalkWarning::Unreadable(path));
-            return Ok(());
+            self.warnings.extend(whole().map(WalkWarning::Unreadable));
+            return Ok(None);
         };
         let object = object_id(Oid::hash_object(ObjectType::Blob, &content)?);
-        self.stats.learn(path.clone(), metadata, object);
         if !self.base.has(object)? {
             self.blobs.entry(object).or_insert(Blob { object, content });
         }
-        self.found(path, Entry { mode, object });
-        Ok(())
-    }
-
-    /// Whether the content of `path` need not be read to be recorded.
-    fn has_content(&self, path: &RepoPath, object: ObjectId) -> Result<bool, GitError> {
-        let is_bases = self.listing.entries.get(path).is_some_and(|entry| entry.object == object);
-        Ok(is_bases || self.blobs.contains_key(&object) || self.base.has(object)?)
-    }
-
-    fn found(&mut self, path: RepoPath, entry: Entry) {
-        let listing = self.listing;
-        match listing.entries.get_key_value(&path) {
-            Some((path, in_base)) if *in_base == entry => {
-                self.unchanged.insert(path);
-            }
-            _ => {
-                self.found.insert(path, entry);
-            }
-        }
+        Ok(Some(Entry { mode, object }))
     }
 
     /// Whether a new file still fits what a turn may add.
-    fn has_room(&mut self, path: &RepoPath, size: u64) -> bool {
+    fn has_room(&mut self, path: &[u8], size: u64) -> bool {
         let (entries, bytes) = (self.added.0 + 1, self.added.1.saturating_add(size));
-        if entries > self.caps.new_entries || bytes > self.caps.new_bytes {
-            match &mut self.left_out {
-                Some((count, _)) => *count += 1,
-                None => self.left_out = Some((1, path.clone())),
-            }
-            return false;
+        if entries <= self.caps.new_entries && bytes <= self.caps.new_bytes {
+            self.added = (entries, bytes);
+            return true;
         }
-        self.added = (entries, bytes);
-        true
+        match (&mut self.left_out, RepoPath::new(path)) {
+            (Some((count, _)), _) => *count += 1,
+            (None, Ok(path)) => self.left_out = Some((1, path)),
+            (None, Err(_)) => {}
+        }
+        false
     }
 
-    fn finish(mut self) -> Result<Walked, GitError> {
-        self.stats.settle();
+    fn note_deleted(&mut self, folder: &[u8], listed: &Listed) {
+        if let Ok(path) = RepoPath::new(joined(folder, &listed.name)) {
+            self.changed.insert(path, None);
+        }
+    }
+
+    fn finish(mut self) -> Result<(Walked, StatCache), GitError> {
         if let Some((count, first)) = self.left_out.take() {
             self.warnings.push(WalkWarning::TooMuch {
                 count,
@@ -263,37 +312,46 @@ impl Walk<'_> {
                 bytes: self.caps.new_bytes,
             });
         }
-        let mut changed: BTreeMap<RepoPath, Option<Entry>> =
-            self.found.iter().map(|(path, entry)| (path.clone(), Some(*entry))).collect();
-        for (path, entry) in &self.listing.entries {
-            let is_there = self.unchanged.contains(path) || self.found.contains_key(path);
-            // A submodule's place holds nothing of ours; it stays what it was.
-            let is_carried = entry.mode == EntryMode::Gitlink && !self.is_shadowed(path);
-            if !is_there && !is_carried {
-                changed.insert(path.clone(), None);
+        for (folder, listed) in self.listing.folders() {
+            if self.visited.contains(folder) {
+                continue;
+            }
+            let is_shadowed = self.is_shadowed(folder);
+            for one in listed {
+                if one.entry.mode != EntryMode::Gitlink || is_shadowed {
+                    self.note_deleted(folder, one);
+                }
             }
         }
-        let tree = object_id(build(self.base, &changed)?);
-        Ok(Walked {
-            tree,
-            changed: changed
-                .into_iter()
-                .map(|(path, entry)| ChangedEntry { path, entry })
-                .collect(),
-            blobs: self.blobs.into_values().collect(),
-            warnings: self.warnings,
-        })
+        let tree = object_id(build(self.base, &self.changed)?);
+        let changed =
+            self.changed.into_iter().map(|(path, entry)| ChangedEntry { path, entry }).collect();
+        let blobs = self.blobs.into_values().collect();
+        let learned = StatCache::new(self.learned);
+        Ok((Walked { tree, changed, blobs, warnings: self.warnings }, learned))
     }
 
-    /// Whether a file now stands where a folder of `path` was.
-    fn is_shadowed(&self, path: &RepoPath) -> bool {
-        let bytes = path.as_bytes();
-        (0..bytes.len()).filter(|index| bytes[*index] == b'/').any(|end| {
-            RepoPath::new(&bytes[..end]).is_ok_and(|folder| self.found.contains_key(&folder))
+    /// Whether a file now stands where `folder`, or a folder above it, was.
+    fn is_shadowed(&self, folder: &[u8]) -> bool {
+        let ends = (0..folder.len()).filter(|index| folder[*index] == b'/').chain([folder.len()]);
+        ends.into_iter().any(|end| {
+            RepoPath::new(&folder[..end])
+                .is_ok_and(|folder| matches!(self.changed.get(&folder), Some(Some(_))))
         })
     }
 }
 
-fn dir_is_nested(prefix: &[u8]) -> bool {
-    prefix.contains(&b'/')
+/// Every folder above `paths`.
+fn folders_of(paths: &BTreeSet<RepoPath>) -> BTreeSet<&[u8]> {
+    let mut folders = BTreeSet::new();
+    for path in paths {
+        let mut rest = path.as_bytes();
+        while let Some(end) = rest.iter().rposition(|byte| *byte == b'/') {
+            rest = &rest[..end];
+            if !folders.insert(rest) {
+                break;
+            }
+        }
+    }
+    folders
 }

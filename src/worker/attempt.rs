@@ -93,12 +93,6 @@ impl Attempt {
         Ok((pack, self.assignment.base.commit))
     }
 
-    /// The base, read from its pack.
-    pub(super) async fn open_base(&self) -> Result<Base, WorkerError> {
-        let (pack, commit) = self.pack()?;
-        blocking(move || Ok(Base::open(&pack, commit)?)).await
-    }
-
     /// The latest recorded tree.
     pub(super) async fn tree(&self) -> Result<TreeAnswer, WorkerError> {
         Ok(self.connection.post("tree", &serde_json::json!({})).await?)

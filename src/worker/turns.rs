@@ -27,13 +27,10 @@ everything outside of /repo are gone.]";
 pub(super) struct Workplace {
     context: ToolContext,
     root: PathBuf,
-    /// Nothing only while a walk has it.
-    base: Option<Base>,
     tree: ObjectId,
-    /// What differs from the base, by path.
-    changed: BTreeMap<RepoPath, Option<Entry>>,
-    /// Contents that the log has already.
-    recorded_blobs: BTreeSet<ObjectId>,
+    /// What the log has: the base and what differs from it, with the contents. Away while a walk has
+    /// it, and gone for good if that walk fails, as is the work directory then.
+    recorded: Option<RecordedTree>,
     stats: StatCache,
 }
 
@@ -48,27 +45,24 @@ impl Workplace {
         let latest = attempt.tree().await?;
         let (pack, commit) = attempt.pack()?;
         let place = root.clone();
-        let recorded_tree = latest.clone();
-        let (stats, base) = blocking(move || {
+        let tree = latest.tree;
+        let (recorded, stats) = blocking(move || {
             let mut recorded = RecordedTree::at_base(Base::open(&pack, commit)?)?;
-            recorded.apply(&recorded_tree.changed, &recorded_tree.blobs)?;
-            if recorded.tree_id()? != recorded_tree.tree {
-                let tree = recorded_tree.tree;
+            recorded.apply(&latest.changed, &latest.blobs)?;
+            if recorded.tree_id()? != tree {
                 return Err(WorkerError::Stopped(format!(
                     "the recorded changes do not make {tree}"
                 )));
             }
             let stats = git::checkout(&recorded, &place)?;
-            Ok((stats, recorded.into_base()))
+            Ok((recorded, stats))
         })
         .await?;
         Ok(Self {
             context: context(attempt, &dir, &root, &git_dir)?,
             root,
-            base: Some(base),
-            tree: latest.tree,
-            changed: latest.changed.into_iter().map(|change| (change.path, change.entry)).collect(),
-            recorded_blobs: latest.blobs.into_iter().map(|blob| blob.object).collect(),
+            tree,
+            recorded: Some(recorded),
             stats,
         })
     }
@@ -116,39 +110,33 @@ impl Workplace {
         attempt: &Attempt,
         wrote: &BTreeSet<RepoPath>,
     ) -> Result<(Vec<ChangedEntry>, Vec<Blob>, Vec<WalkWarning>), WorkerError> {
-        let base = match self.base.take() {
-            Some(base) => base,
-            None => attempt.open_base().await?,
+        let Some(mut recorded) = self.recorded.take() else {
+            return Err(WorkerError::Stopped("an earlier walk failed".to_owned()));
         };
         let root = self.root.clone();
         let mut known = wrote.clone();
-        known.extend(
-            self.changed.iter().filter(|(_, entry)| entry.is_some()).map(|(path, _)| path.clone()),
-        );
         let caps = WalkCaps {
             new_entries: attempt.settings.new_entries_a_turn,
             new_bytes: attempt.settings.new_bytes_a_turn,
             files: attempt.settings.max_files,
         };
         let mut stats = std::mem::take(&mut self.stats);
-        let old = self.changed.clone();
-        let old_blobs = self.recorded_blobs.clone();
-        let (base, stats, tree, now, delta, fresh, warnings) = blocking(move || {
-            let walked = git::walk(&root, &base, &known, &mut stats, &caps)?;
+        let (recorded, stats, walked, delta) = blocking(move || {
+            let old = recorded.changed();
+            known.extend(old.iter().filter(|(_, now)| now.is_some()).map(|(path, _)| path.clone()));
+            let walked = git::walk(&root, recorded.base(), &known, &mut stats, &caps)?;
             let now: BTreeMap<RepoPath, Option<Entry>> =
                 walked.changed.iter().map(|change| (change.path.clone(), change.entry)).collect();
-            let delta = git::difference(&base, &old, &now)?;
-            let fresh: Vec<Blob> =
-                walked.blobs.into_iter().filter(|blob| !old_blobs.contains(&blob.object)).collect();
-            Ok((base, stats, walked.tree, now, delta, fresh, walked.warnings))
+            let delta = git::difference(recorded.base(), old, &now)?;
+            // From here on the next walk finds these contents beside the base, and reports them no more.
+            recorded.apply(&delta, &walked.blobs)?;
+            Ok((recorded, stats, walked, delta))
         })
         .await?;
-        self.base = Some(base);
+        self.recorded = Some(recorded);
         self.stats = stats;
-        self.tree = tree;
-        self.changed = now;
-        self.recorded_blobs.extend(fresh.iter().map(|blob| blob.object));
-        Ok((delta, fresh, warnings))
+        self.tree = walked.tree;
+        Ok((delta, walked.blobs, walked.warnings))
     }
 }
 
