@@ -323,3 +323,58 @@ fn ignored_files_are_scratch_by_the_rules_of_the_base_alone() {
     let capped = walk(&work, &base, &known, &mut stats, &caps).unwrap();
     assert_eq!(capped.changed.len(), 4, "old paths and one new one: {:?}", capped.changed);
 }
+
+#[test]
+fn a_submodule_stays_until_a_file_takes_its_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let repository = dir.path().join("repository");
+    std::fs::create_dir(&repository).unwrap();
+    git!(&repository, "init", "-q");
+    write(&repository, &Tree::from([(b"deps/readme".to_vec(), Thing::File(b"x\n".to_vec()))]));
+    git!(&repository, "add", "-A");
+    let module = format!("160000,{},deps/module", "1".repeat(40));
+    git!(&repository, "update-index", "--add", "--cacheinfo", &module);
+    git!(&repository, "commit", "-qm", "base");
+    let commit: ObjectId = git!(&repository, "rev-parse", "HEAD").parse().unwrap();
+    let pack = PackStore::new(dir.path().join("packs")).store(&repository, commit).unwrap();
+    let base = Base::open(&pack.dir, commit).unwrap();
+    let work = dir.path().join("work");
+    let at_base = RecordedTree::at_base(Base::open(&pack.dir, commit).unwrap()).unwrap();
+    let mut stats = checkout(&at_base, &work).unwrap();
+    let mut changed = || {
+        let walked = walk(&work, &base, &BTreeSet::new(), &mut stats, &CAPS).unwrap();
+        let paths = walked.changed.iter();
+        paths.map(|one| (one.path.to_string(), one.entry.is_some())).collect::<Vec<_>>()
+    };
+    std::fs::write(work.join("deps/module/inside"), "not ours").unwrap();
+    assert_eq!(changed(), []);
+    std::fs::remove_dir_all(work.join("deps/module")).unwrap();
+    assert_eq!(changed(), []);
+    std::fs::remove_dir_all(work.join("deps")).unwrap();
+    assert_eq!(changed(), [("deps/readme".to_owned(), false)]);
+    std::fs::write(work.join("deps"), "a file").unwrap();
+    let gone = [("deps", true), ("deps/module", false), ("deps/readme", false)];
+    assert_eq!(changed(), gone.map(|(path, stands)| (path.to_owned(), stands)));
+}
+
+#[test]
+fn contents_that_are_recorded_are_not_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let repository = dir.path().join("repository");
+    std::fs::create_dir(&repository).unwrap();
+    git!(&repository, "init", "-q");
+    git!(&repository, "commit", "-q", "--allow-empty", "-m", "base");
+    let commit: ObjectId = git!(&repository, "rev-parse", "HEAD").parse().unwrap();
+    let pack = PackStore::new(dir.path().join("packs")).store(&repository, commit).unwrap();
+    let mut recorded = RecordedTree::at_base(Base::open(&pack.dir, commit).unwrap()).unwrap();
+    let work = dir.path().join("work");
+    let mut stats = checkout(&recorded, &work).unwrap();
+    std::fs::write(work.join("new"), "new\n").unwrap();
+    let known = BTreeSet::new();
+    let first = walk(&work, recorded.base(), &known, &mut stats, &CAPS).unwrap();
+    assert_eq!(first.blobs.len(), 1);
+    recorded.apply(&first.changed, &first.blobs).unwrap();
+    let again = walk(&work, recorded.base(), &known, &mut stats, &CAPS).unwrap();
+    assert_eq!((&again.changed, again.tree), (&first.changed, first.tree));
+    assert_eq!(again.blobs, []);
+}

@@ -56,7 +56,11 @@ async fn large_and_small_side_by_side() {
     print(sizes, &rows);
     for (name, took) in &rows {
         let most = took.iter().map(|took| took.peak_mib).fold(0.0, f64::max);
-        assert!(most < 400.0, "{name} took {most:.0} MiB");
+        assert!(most < 200.0, "{name} took {most:.0} MiB");
+        // A turn looks at every file and reads next to none; this is several times what it takes.
+        let is_a_turns = name == "walk after an edit" || name == "job: a turn's tools";
+        let slowest = took.iter().map(|took| took.seconds).fold(0.0, f64::max);
+        assert!(!is_a_turns || slowest < 2.0, "{name} took {slowest:.1} s");
     }
 }
 
