@@ -62,9 +62,8 @@ pub fn isolate() -> Result<(), GitError> {
 #[expect(unsafe_code, reason = "libgit2's process-wide settings; set once, before any other call")]
 fn isolate_once() -> Result<(), git2::Error> {
     use git2::ConfigLevel::{Global, ProgramData, System, XDG};
-    // Ids are computed when a pack is indexed; to compute them again at every read is what git
-    // itself leaves out.
-    git2::opts::strict_hash_verification(false);
+    // A pack that was damaged since it was indexed must not become a diff.
+    git2::opts::strict_hash_verification(true);
     // SAFETY: no other thread uses libgit2 yet; the one initialiser is behind a lock.
     unsafe {
         git2::opts::set_mwindow_size(WINDOW_BYTES)?;
