@@ -8,6 +8,7 @@ use cody_events::job::Created;
 use super::outcome_table::json;
 use super::reading::Reading;
 use super::{Context, Exit, text};
+use crate::store::sqlite::OpenError;
 
 /// What `jobs` takes.
 #[derive(Debug, Args)]
@@ -22,13 +23,17 @@ pub struct JobsArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: JobsArgs) -> Result<Exit, anyhow::Error> {
-    let reading = Reading::open(&context.config.data_dir).await?;
+    let reading = match Reading::open(&context.config.data_dir).await {
+        Ok(reading) => reading,
+        // Who has no log yet has no jobs, and has done nothing wrong.
+        Err(error) if matches!(error.downcast_ref(), Some(OpenError::Missing(_))) => {
+            return none_yet(&context, &args);
+        }
+        Err(error) => return Err(error),
+    };
     let jobs = reading.jobs(args.limit).await?;
-    if jobs.is_empty() && !args.json {
-        text::put(format_args!(
-            "No job yet. Start with `{0} demo`, or `{0} run --help`.\n",
-            context.program
-        ))?;
+    if jobs.is_empty() {
+        return none_yet(&context, &args);
     }
     for overview in jobs {
         if args.json {
@@ -48,6 +53,16 @@ pub async fn run(context: Context, args: JobsArgs) -> Result<Exit, anyhow::Error
             text::repositories(overview.targets.len()),
             text::dollars(overview.spent_micros()),
             &overview.job.created_at.to_string()[..16].replace('T', " "),
+        ))?;
+    }
+    Ok(Exit::OK)
+}
+
+fn none_yet(context: &Context, args: &JobsArgs) -> Result<Exit, anyhow::Error> {
+    if !args.json {
+        text::put(format_args!(
+            "No job yet. Start with `{0} demo`, or `{0} run --help`.\n",
+            context.program
         ))?;
     }
     Ok(Exit::OK)

@@ -23,7 +23,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, data_dir};
+use crate::config::{Config, ConfigError, data_dir};
+use crate::job::Rejection;
+use crate::serve::ServeError;
+use crate::store::sqlite::OpenError;
 
 /// Exit codes, as scripts rely on them.
 const WRONG_USAGE: u8 = 2;
@@ -119,13 +122,24 @@ pub fn main() -> ExitCode {
         // Whoever read our output has read enough.
         Err(error) if text::is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("cody-batch: {}", text::chain(&*error));
-            let is_usage = error.downcast_ref::<crate::job::Rejection>().is_some()
-                || error.downcast_ref::<crate::config::ConfigError>().is_some()
-                || error.downcast_ref::<reading::NoJob>().is_some();
-            ExitCode::from(if is_usage { WRONG_USAGE } else { FAILED })
+            let rejection = error.downcast_ref::<Rejection>();
+            let code = rejection.map_or(String::new(), |no| format!(" ({})", no.code));
+            eprintln!("cody-batch: {}{code}", text::chain(&*error));
+            ExitCode::from(if is_usage(&error) { WRONG_USAGE } else { FAILED })
         }
     }
+}
+
+/// Whether other words on the command line, or in the environment, would have helped.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Rejection>().is_some()
+        || error.downcast_ref::<ConfigError>().is_some()
+        || error.downcast_ref::<reading::NoJob>().is_some()
+        || matches!(error.downcast_ref::<OpenError>(), Some(OpenError::Missing(_)))
+        || matches!(
+            error.downcast_ref::<ServeError>(),
+            Some(ServeError::NoKey | ServeError::BaseUrl)
+        )
 }
 
 async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
