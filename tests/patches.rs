@@ -247,6 +247,8 @@ fn hard_changes_apply() {
         (vec![("a", file("x\r\ny\r\n"))], vec![("a", file("x\r\nz\r\n"))]),
         (vec![("a", file("x"))], vec![("a", file("x\n"))]),
         (vec![("a", Thing::File(vec![0, 1, 2]))], vec![("a", Thing::File(vec![0, 1, 3]))]),
+        (vec![("a", Thing::File(vec![0, 1]))], vec![("a", Thing::Executable(vec![0, 1]))]),
+        (vec![("a", Thing::File(vec![0, 1]))], vec![("a", Thing::Executable(vec![0, 2]))]),
         (
             vec![
                 (".gitattributes", file("* text=auto eol=crlf\n*.bin -diff\n")),

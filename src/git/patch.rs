@@ -35,9 +35,14 @@ pub fn write_patch(recorded: &RecordedTree) -> Result<Patch, GitError> {
 
 fn print(diff: &Diff<'_>) -> Result<Vec<u8>, GitError> {
     let mut bytes = Vec::new();
-    diff.print(DiffFormat::Patch, |_, _, line| {
-        if let origin @ ('+' | '-' | ' ') = line.origin() {
-            bytes.push(origin as u8);
+    diff.print(DiffFormat::Patch, |delta, _, line| {
+        // Of a binary file whose mode alone changed, libgit2 also writes an empty binary patch,
+        // which git refuses.
+        let is_same_content = delta.old_file().id() == delta.new_file().id();
+        match line.origin() {
+            'B' if is_same_content => return true,
+            origin @ ('+' | '-' | ' ') => bytes.push(origin as u8),
+            _ => {}
         }
         bytes.extend(line.content());
         true
