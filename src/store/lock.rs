@@ -24,7 +24,17 @@ pub enum LockError {
 /// Holds the directory until it is dropped, or its process dies.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // A child that was forked and has not yet become its program has the file open as well, and
+        // would hold the directory until then. Unlocked is unlocked for all.
+        if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the data directory stays locked until this process ends");
+        }
+    }
 }
 
 impl DirectoryLock {
@@ -50,6 +60,6 @@ impl DirectoryLock {
         file.set_len(0).map_err(io)?;
         file.rewind().map_err(io)?;
         writeln!(file, "{}", std::process::id()).map_err(io)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
