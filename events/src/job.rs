@@ -17,6 +17,9 @@ pub struct Created {
     pub checks: CheckSource,
     /// Whether Claude may run commands in the sandbox.
     pub bash: bool,
+    /// Whether a change is taken without an independent review.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_review: bool,
     pub app_version: String,
 }
 
@@ -89,12 +92,38 @@ pub struct Limits {
     pub max_turns: u32,
     /// Tokens in and out for each target.
     pub max_tokens: Option<u64>,
-    /// Milliseconds from the first attempt to the outcome of each target.
+    /// Milliseconds that workers may hold each target, from the request for one to its end.
     pub max_wall_ms: Option<u64>,
     /// Milliseconds that tools and checks of each target may take together.
     pub max_tool_ms: Option<u64>,
     /// Bytes of each target's patch.
     pub max_diff_bytes: Option<u64>,
+    /// The same for all targets together.
+    #[serde(default, skip_serializing_if = "SharedLimits::is_none")]
+    pub shared: SharedLimits,
+}
+
+/// How far all targets of a job may go together, beside its money.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SharedLimits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_turns: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_wall_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tool_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_diff_bytes: Option<u64>,
+}
+
+impl SharedLimits {
+    /// Whether nothing is limited.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How hard Claude thinks.

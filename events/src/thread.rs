@@ -64,6 +64,23 @@ pub struct CallPermitted {
     pub price_table: String,
     /// Whether this is the one call that a spent budget still allows.
     pub last: bool,
+    /// What Claude is warned of, once in a thread, in the call's notice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<StuckSign>,
+}
+
+/// How a conversation shows that it leads nowhere.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum StuckSign {
+    /// The same tools with the same input gave the same results, turn after turn.
+    SameWork,
+    /// Changes are made and undone and made again.
+    EditUndo,
+    /// For many turns, nothing changed in the tree.
+    NoChange,
 }
 
 /// What the request says beyond the history: words of the harness, in a user message.
@@ -224,6 +241,20 @@ pub struct ToolsRan {
     pub finish: Option<FinishOutcome>,
     /// The tools began twice and were never seen to end: their outcome is unknown.
     pub interrupted: bool,
+    /// The SHA-256 of names, inputs and results without ids and times: the same work has the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_hash: Option<Sha256>,
+    /// Milliseconds of all tools together, if the facts have no room for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_ms: Option<u64>,
+}
+
+impl ToolsRan {
+    /// Milliseconds that the tools took together.
+    pub fn tool_ms(&self) -> u64 {
+        let listed = self.tools.iter().fold(0, |sum: u64, tool| sum.saturating_add(tool.ms));
+        self.total_ms.unwrap_or(listed)
+    }
 }
 
 /// One tool call of a turn.

@@ -11,7 +11,7 @@ use crate::{Projection, Told};
 
 pub const PROJECTION: Projection = Projection {
     name: "costs",
-    version: 1,
+    version: 2,
     tables: "
 CREATE TABLE costs (
     job TEXT NOT NULL,
@@ -32,6 +32,7 @@ CREATE TABLE costs (
     check_ms INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (job, target)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX costs_in_flight ON costs (job, target) WHERE reserved_micros > 0;
 ",
     apply,
 };
@@ -90,10 +91,7 @@ fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
         }
         Event::ClaudeTurn(e) => settle(connection, told, &answered(e)),
         Event::CallFailed(e) => settle(connection, told, &failed(e)),
-        Event::ToolsRan(e) => {
-            let ms = e.tools.iter().map(|tool| tool.ms).fold(0, u64::saturating_add);
-            add(e.target, "tool_ms = tool_ms + ?3", ms)
-        }
+        Event::ToolsRan(e) => add(e.target, "tool_ms = tool_ms + ?3", e.tool_ms()),
         Event::ChecksRan(e) => {
             let ms = e.commands.iter().map(|command| command.ms).fold(0, u64::saturating_add);
             add(e.target, "check_ms = check_ms + ?3", ms)
@@ -187,6 +185,14 @@ pub fn of_job(connection: &Connection, job: JobId) -> rusqlite::Result<Option<Co
         .prepare_cached(&format!("SELECT {SUMS} FROM costs WHERE job = ?1 GROUP BY job"))?
         .query_row([Id(job)], read)
         .optional()
+}
+
+/// The targets that have a call in flight, or had one when their server died.
+pub fn open_permits(connection: &Connection) -> rusqlite::Result<Vec<(JobId, TargetNumber)>> {
+    connection
+        .prepare_cached("SELECT job, target FROM costs WHERE reserved_micros > 0")?
+        .query_map([], |row| Ok((row.get::<_, Id>(0)?.0, TargetNumber(row.get(1)?))))?
+        .collect()
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<CostRow> {

@@ -12,7 +12,7 @@ use cody_events::evidence::{
 use cody_events::ids::{AttemptNumber, RequestId, RoundNumber, TargetNumber};
 use cody_events::job::{
     BudgetChanged, By, Cancelled, CheckSource, Created, CreatedPayload, CreatedTarget, Effort,
-    Limits, Location, Paused, Policy, ReasonPayload, Resumed, TargetKind,
+    Limits, Location, Paused, Policy, ReasonPayload, Resumed, SharedLimits, TargetKind,
 };
 use serde_json::json;
 
@@ -58,6 +58,7 @@ fn limits() -> Limits {
         max_wall_ms: Some(7_200_000),
         max_tool_ms: Some(3_600_000),
         max_diff_bytes: Some(1_000_000),
+        shared: SharedLimits { max_tokens: Some(9_000_000), ..SharedLimits::default() },
     }
 }
 
@@ -81,6 +82,7 @@ fn created() -> Golden {
         effort: Some(Effort::High),
         checks: CheckSource::Given,
         bash: true,
+        skip_review: true,
         app_version: "0.1.0".to_owned(),
     };
     let payload = CreatedPayload {
@@ -209,7 +211,7 @@ pub fn largest() -> Vec<Event> {
     let targets = (1..=20).map(|number| CreatedTarget {
         number: TargetNumber(number),
         kind: TargetKind::Github,
-        repository: format!("{}/{}", "o".repeat(39), "n".repeat(96)),
+        repository: format!("{}/{}", "o".repeat(39), "n".repeat(85)),
     });
     let limits = Limits {
         budget_micros: u64::MAX,
@@ -219,6 +221,13 @@ pub fn largest() -> Vec<Event> {
         max_wall_ms: Some(u64::MAX),
         max_tool_ms: Some(u64::MAX),
         max_diff_bytes: Some(u64::MAX),
+        shared: SharedLimits {
+            max_turns: Some(u32::MAX),
+            max_tokens: Some(u64::MAX),
+            max_wall_ms: Some(u64::MAX),
+            max_tool_ms: Some(u64::MAX),
+            max_diff_bytes: Some(u64::MAX),
+        },
     };
     let language = || Language { name: "l".repeat(24), file_count: u64::MAX, byte_count: u64::MAX };
     let scan = RepoScanned {
@@ -245,6 +254,7 @@ pub fn largest() -> Vec<Event> {
             effort: Some(Effort::Medium),
             checks: CheckSource::Detected,
             bash: false,
+            skip_review: true,
             app_version: "v".repeat(16),
         }
         .into(),

@@ -7,8 +7,8 @@ use cody_events::ids::{
 use cody_events::thread::{
     CallClass, CallFailed, CallFailedPayload, CallPermitted, CallPermittedPayload, ClaudeTurn,
     ClaudeTurnPayload, DiffReviewed, DiffReviewedPayload, Finish, FinishOutcome, FullOutput,
-    Purpose, RanTool, ReviewVerdict, StopReason, ThreadStarted, ThreadStartedPayload, ToolName,
-    ToolsRan, ToolsRanPayload, Usage,
+    Purpose, RanTool, ReviewVerdict, StopReason, StuckSign, ThreadStarted, ThreadStartedPayload,
+    ToolName, ToolsRan, ToolsRanPayload, Usage,
 };
 use cody_events::tree::{Blob, ChangedEntry, Entry, EntryMode, RepoPath};
 use serde_json::json;
@@ -53,6 +53,7 @@ fn permitted() -> Golden {
         reserved_micros: 940_000,
         price_table: "2026-11-01".to_owned(),
         last: true,
+        warning: Some(StuckSign::EditUndo),
     };
     let notice = raw(json!({ "type": "text", "text": "This is the last call." }));
     with(facts, &CallPermittedPayload { notice: vec![notice] })
@@ -129,6 +130,8 @@ fn tools(tools: Vec<RanTool>) -> ToolsRan {
         blob_bytes: 17,
         finish: Some(FinishOutcome::Changed),
         interrupted: false,
+        work_hash: Some(hash(8)),
+        total_ms: Some(62),
     }
 }
 
@@ -200,6 +203,7 @@ pub fn largest() -> Vec<Event> {
         changed_count: u32::MAX,
         blob_bytes: u64::MAX,
         finish: Some(FinishOutcome::AlreadyCompliant),
+        total_ms: Some(u64::MAX),
         ..tools((0..16).map(|_| tool()).collect())
     };
     vec![ran.into()]

@@ -17,7 +17,8 @@ use cody_events::ids::{
     ThreadNumber, TurnNumber,
 };
 use cody_events::job::{
-    By, Cancelled, CheckSource, Created, CreatedTarget, Limits, Paused, Policy, Resumed, TargetKind,
+    By, Cancelled, CheckSource, Created, CreatedTarget, Limits, Paused, Policy, Resumed,
+    SharedLimits, TargetKind,
 };
 use cody_events::outcome::{Finished, Outcome, ReopenReason, TargetFinished, TargetReopened};
 use cody_events::thread::{
@@ -94,6 +95,7 @@ pub fn limits(budget_micros: u64) -> Limits {
         max_wall_ms: None,
         max_tool_ms: None,
         max_diff_bytes: None,
+        shared: SharedLimits::default(),
     }
 }
 
@@ -185,6 +187,7 @@ pub fn created(targets: u32) -> Created {
         effort: None,
         checks: CheckSource::Detected,
         bash: true,
+        skip_review: false,
         app_version: "0.1.0".to_owned(),
     }
 }
@@ -243,6 +246,7 @@ fn permitted(target: u32, thread: u32, turn: u32) -> CallPermitted {
         reserved_micros: 900_000,
         price_table: "2026-11-01".to_owned(),
         last: false,
+        warning: None,
     }
 }
 
@@ -293,6 +297,8 @@ fn ran(target: u32, thread: u32, turn: u32, after: u8) -> ToolsRan {
         blob_bytes: 3,
         finish: Some(FinishOutcome::Changed),
         interrupted: false,
+        work_hash: None,
+        total_ms: None,
     }
 }
 
