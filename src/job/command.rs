@@ -19,6 +19,34 @@ pub enum Command {
     CancelJob {
         by: By,
         reason: String,
+        /// What unfinished targets have changed so far.
+        diffs: Vec<(DiffProduced, DiffProducedPayload)>,
+    },
+    /// No new call starts; a target alone, or the whole job.
+    PauseJob {
+        target: Option<TargetNumber>,
+        by: By,
+        reason: String,
+    },
+    ResumeJob {
+        target: Option<TargetNumber>,
+        by: By,
+        reason: String,
+    },
+    /// Other limits; targets that the old ones stopped go on.
+    ChangeLimits {
+        limits: Limits,
+        /// The worst price of one call at the smallest `max_tokens`, for the job's model.
+        floor_call_micros: u64,
+        by: By,
+        reason: String,
+    },
+    /// Targets start over; without numbers, those that did not succeed.
+    RetryTargets {
+        targets: Vec<TargetNumber>,
+        floor_call_micros: u64,
+        by: By,
+        reason: String,
     },
     RequestAttempt {
         target: TargetNumber,
@@ -60,6 +88,7 @@ pub struct CreateJob {
     pub model: String,
     pub effort: Option<Effort>,
     pub bash: bool,
+    pub skip_review: bool,
     pub app_version: String,
     pub rules: CreateRules,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cody_events::envelope::MAX_FACTS_BYTES;
 use cody_events::event::Draft;
 use cody_events::ids::TargetNumber;
-use cody_events::job::{Created, CreatedPayload, CreatedTarget};
+use cody_events::job::{Created, CreatedPayload, CreatedTarget, Limits};
 
 use super::command::{Checks, CreateJob, ModelStanding};
 use super::rejection::{Rejection, RejectionCode};
@@ -23,7 +23,7 @@ pub fn check(wish: &CreateJob) -> Result<(), Rejection> {
     check_targets(wish)?;
     check_names(wish)?;
     check_model(wish)?;
-    check_limits(wish)?;
+    check_limits(&wish.limits, &wish.model, wish.rules.floor_call_micros)?;
     check_checks(&wish.checks)
 }
 
@@ -56,6 +56,7 @@ fn facts(wish: &CreateJob) -> Created {
         effort: wish.effort,
         checks: wish.checks.source(),
         bash: wish.bash,
+        skip_review: wish.skip_review,
         app_version: wish.app_version.clone(),
     }
 }
@@ -148,8 +149,8 @@ fn check_model(wish: &CreateJob) -> Result<(), Rejection> {
     }
 }
 
-fn check_limits(wish: &CreateJob) -> Result<(), Rejection> {
-    let limits = &wish.limits;
+/// Whether there is anything that `limits` allow: no zeros, and money for one call at least.
+pub(super) fn check_limits(limits: &Limits, model: &str, floor: u64) -> Result<(), Rejection> {
     if limits.max_turns == 0 {
         return Err(Rejection::new(
             RejectionCode::BadLimits,
@@ -163,6 +164,11 @@ fn check_limits(wish: &CreateJob) -> Result<(), Rejection> {
         ("max_tool_ms", limits.max_tool_ms),
         ("max_diff_bytes", limits.max_diff_bytes),
         ("job_budget_micros", limits.job_budget_micros),
+        ("shared.max_turns", limits.shared.max_turns.map(u64::from)),
+        ("shared.max_tokens", limits.shared.max_tokens),
+        ("shared.max_wall_ms", limits.shared.max_wall_ms),
+        ("shared.max_tool_ms", limits.shared.max_tool_ms),
+        ("shared.max_diff_bytes", limits.shared.max_diff_bytes),
     ];
     if let Some((name, _)) = zero.iter().find(|(_, value)| *value == Some(0)) {
         return Err(Rejection::new(
@@ -171,7 +177,6 @@ fn check_limits(wish: &CreateJob) -> Result<(), Rejection> {
             "Set it higher, or leave it out.",
         ));
     }
-    let floor = wish.rules.floor_call_micros;
     let budgets = [
         ("--budget-usd", Some(limits.budget_micros)),
         ("job_budget_usd", limits.job_budget_micros),
@@ -183,7 +188,7 @@ fn check_limits(wish: &CreateJob) -> Result<(), Rejection> {
             format!(
                 "A budget of {} does not pay for one call to {}, which may cost {}.",
                 dollars(budget),
-                wish.model,
+                model,
                 dollars(floor)
             ),
             format!("Set {name} to at least {}, or take a smaller model.", dollars(floor)),
@@ -219,7 +224,7 @@ fn check_checks(checks: &Checks) -> Result<(), Rejection> {
 }
 
 /// Micro-dollars as a person writes them, rounded up to the cent.
-fn dollars(micros: u64) -> String {
+pub(super) fn dollars(micros: u64) -> String {
     let cents = micros.div_ceil(10_000);
     format!("{}.{:02} USD", cents / 100, cents % 100)
 }

@@ -4,6 +4,7 @@
 //! per request. Whoever asks for a filled slot is told so, and goes on from the log.
 
 mod attempts;
+mod control;
 mod conversation;
 mod endings;
 mod evidence;
@@ -16,6 +17,7 @@ use super::create::created;
 use super::rejection::{Rejection, RejectionCode};
 use super::state::{Job, JobState, Target};
 use attempts::{claim_attempt, end_attempt, request_attempt};
+use control::{change_limits, pause, resume, retry};
 use conversation::{fail_call, permit_call, record_tools, record_turn, start_thread};
 use endings::{cancel, finish_target};
 use evidence::{record_checks, record_review, record_scan};
@@ -62,7 +64,15 @@ pub fn decide(state: &JobState, command: &Command) -> Decision {
 fn decide_in(job: &Job, command: &Command) -> Result<Vec<Draft>, Rejection> {
     match command {
         Command::CreateJob(_) => Ok(Vec::new()),
-        Command::CancelJob { by, reason } => cancel(job, *by, reason),
+        Command::CancelJob { by, reason, diffs } => cancel(job, *by, reason, diffs),
+        Command::PauseJob { target, by, reason } => pause(job, *target, *by, reason),
+        Command::ResumeJob { target, by, reason } => resume(job, *target, *by, reason),
+        Command::ChangeLimits { limits, floor_call_micros, by, reason } => {
+            change_limits(job, limits, *floor_call_micros, *by, reason)
+        }
+        Command::RetryTargets { targets, floor_call_micros, by, reason } => {
+            retry(job, targets, *floor_call_micros, *by, reason)
+        }
         Command::RequestAttempt { target, base, executor, why, request } => {
             request_attempt(job, *target, base, *executor, *why, *request)
         }
@@ -129,11 +139,7 @@ fn find_target(job: &Job, number: TargetNumber) -> Result<&Target, Rejection> {
 fn open_target(job: &Job, number: TargetNumber) -> Result<&Target, Rejection> {
     let target = find_target(job, number)?;
     if job.cancelled {
-        return Err(Rejection::new(
-            RejectionCode::JobCancelled,
-            "The job is cancelled.",
-            "Start a new job to try again.",
-        ));
+        return Err(job_cancelled());
     }
     if target.outcome.is_some() {
         return Err(Rejection::new(
@@ -149,6 +155,14 @@ fn open_target(job: &Job, number: TargetNumber) -> Result<&Target, Rejection> {
 fn held_by(job: &Job, number: TargetNumber, attempt: AttemptNumber) -> Result<&Target, Rejection> {
     let target = open_target(job, number)?;
     if target.attempt() == Some(attempt) { Ok(target) } else { Err(fenced(target)) }
+}
+
+fn job_cancelled() -> Rejection {
+    Rejection::new(
+        RejectionCode::JobCancelled,
+        "The job is cancelled.",
+        "Start a new job to try again.",
+    )
 }
 
 fn fenced(target: &Target) -> Rejection {

@@ -6,7 +6,7 @@ use cody_events::evidence::{CheckPhase, CheckSkip, ChecksRan};
 use cody_events::ids::{
     AttemptNumber, CallNumber, RoundNumber, TargetNumber, ThreadNumber, TurnNumber,
 };
-use cody_events::job::Created;
+use cody_events::job::{Created, Limits};
 use cody_events::outcome::ReopenReason;
 use cody_events::thread::{
     CallClass, CallFailed, CallPermitted, ClaudeTurn, DiffReviewed, Purpose, StopReason,
@@ -17,6 +17,7 @@ use super::money::{Money, OpenPermit};
 use super::state::{
     Baseline, Claim, Job, JobState, OpenRequest, ProducedDiff, Scanned, Target, Thread,
 };
+use super::stuck::Progress;
 
 impl JobState {
     /// The state after `event`.
@@ -40,6 +41,7 @@ impl Job {
             effort: created.effort,
             checks: created.checks,
             bash: created.bash,
+            skip_review: created.skip_review,
             paused: false,
             cancelled: false,
             finished: false,
@@ -66,13 +68,7 @@ impl Job {
             Event::Paused(paused) => self.set_paused(paused.target, true),
             Event::Resumed(resumed) => self.set_paused(resumed.target, false),
             Event::Cancelled(_) => self.cancelled = true,
-            Event::BudgetChanged(changed) => {
-                self.limits = changed.limits;
-                self.last_call_made = false;
-                for target in self.targets.values_mut() {
-                    target.last_call_made = false;
-                }
-            }
+            Event::BudgetChanged(changed) => self.set_limits(changed.limits),
             Event::Finished(_) => self.finished = true,
             Event::TargetReopened(reopened) => {
                 self.finished = false;
@@ -106,8 +102,12 @@ impl Job {
             Event::ToolsRan(e) => self.with(e.target, |target| target.tools_ran(e)),
             Event::DiffReviewed(e) => self.with(e.target, |target| target.diff_reviewed(e)),
             Event::DiffProduced(e) => self.with(e.target, |target| {
-                target.diff =
-                    Some(ProducedDiff { tree: e.tree, diff_hash: e.diff_hash, partial: e.partial });
+                target.diff = Some(ProducedDiff {
+                    tree: e.tree,
+                    diff_hash: e.diff_hash,
+                    byte_count: e.byte_count,
+                    partial: e.partial,
+                });
             }),
             Event::TargetHeld(e) => self.with(e.0.target, |target| target.held = true),
             Event::TargetFinished(e) => self.with(e.target, |target| {
@@ -125,6 +125,15 @@ impl Job {
             | Event::TokenRevoked(_)
             | Event::SettingsChanged(_)
             | Event::EpochOpened(_) => {}
+        }
+    }
+
+    /// New limits are a new grant: each allows one last call again.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.last_call_made = false;
+        for target in self.targets.values_mut() {
+            target.last_call_made = false;
         }
     }
 
@@ -169,6 +178,7 @@ impl Target {
             money: Money::default(),
             turns: 0,
             tokens: 0,
+            tool_ms: 0,
             last_call_made: false,
             diff: None,
             held: false,
@@ -183,7 +193,6 @@ impl Target {
         self.held = false;
         self.repairs = 0;
         self.fruitless_losses = 0;
-        self.last_call_made = false;
         self.next_attempt = match why {
             ReopenReason::ChangesRequested => AttemptReason::ChangesRequested,
             ReopenReason::Retried => AttemptReason::Retried,
@@ -192,6 +201,7 @@ impl Target {
         if let Some(thread) = &mut self.change {
             thread.truncations = 0;
             thread.idle_turns = 0;
+            thread.progress = Progress::default();
         }
         if why == ReopenReason::ChangesRequested {
             // The person's comment answers the open `finish`.
@@ -208,6 +218,9 @@ impl Target {
             self.claim = None;
             self.checked = None;
             self.diff = None;
+            // Money and tokens are for the target as a whole; these are for one go at it.
+            self.turns = 0;
+            self.tool_ms = 0;
         }
     }
 
@@ -225,8 +238,8 @@ impl Target {
             }
             AttemptEnd::Interrupted => self.next_attempt = AttemptReason::Resumed,
             // A worker that leaves with its target unfinished, and says that nothing is left to
-            // do, is as good as lost.
-            AttemptEnd::Completed if self.outcome.is_none() => {
+            // do or that another has taken over, is as good as lost.
+            AttemptEnd::Completed | AttemptEnd::Fenced if self.outcome.is_none() => {
                 self.fruitless_losses = self.fruitless_losses.saturating_add(1);
                 self.next_attempt = AttemptReason::Lost;
             }
@@ -235,6 +248,8 @@ impl Target {
     }
 
     fn checks_ran(&mut self, e: &ChecksRan) {
+        let ms = e.commands.iter().fold(0, |sum: u64, command| sum.saturating_add(command.ms));
+        self.tool_ms = self.tool_ms.saturating_add(ms);
         if e.phase == CheckPhase::Baseline {
             self.baseline = Some(Baseline { commands: e.commands.clone() });
             return;
@@ -266,6 +281,7 @@ impl Target {
             idle_turns: 0,
             context_tokens: 0,
             is_refused_prefix: false,
+            progress: Progress::default(),
         };
         match e.purpose {
             Purpose::Change | Purpose::Fresh => self.change = Some(thread),
@@ -286,6 +302,9 @@ impl Target {
         self.last_call_made |= e.last;
         if let Some(thread) = self.thread_mut(e.thread) {
             thread.next_call = e.call.next();
+            if let Some(sign) = e.warning {
+                thread.progress.warn(e.turn, sign);
+            }
         }
     }
 
@@ -357,9 +376,11 @@ impl Target {
 
     fn tools_ran(&mut self, e: &ToolsRan) {
         self.tree = Some(e.tree_after);
+        self.tool_ms = self.tool_ms.saturating_add(e.tool_ms());
         if let Some(thread) = self.thread_mut(e.thread) {
             thread.tools_open = None;
             thread.tool_losses = 0;
+            thread.progress.tools_ran(e);
         }
         if let Some(outcome) = e.finish {
             self.claim = Some(Claim {

@@ -13,6 +13,7 @@ mod decide;
 mod evolve;
 mod money;
 mod next_step;
+mod stuck;
 
 pub use command::Command;
 pub use create::check;
@@ -21,6 +22,7 @@ pub use money::Money;
 pub use next_step::{ClaimProblem, Conclusion, Leave, NextStep, next_step};
 pub use rejection::{Rejection, RejectionCode};
 pub use state::JobState;
+pub use stuck::Progress;
 
 /// How often a change is sent back, by checks or by the review, before it ends as it is.
 pub const MAX_REPAIRS: u32 = 2;

@@ -5,9 +5,9 @@ use cody_events::digest::ObjectId;
 use cody_events::evidence::{CheckPhase, CheckVerdict};
 use cody_events::ids::{TargetNumber, ThreadNumber, TurnNumber};
 use cody_events::outcome::Outcome;
-use cody_events::thread::{FinishOutcome, Purpose, ReviewVerdict, StopReason};
+use cody_events::thread::{FinishOutcome, Purpose, ReviewVerdict, StopReason, StuckSign};
 
-use super::state::{Claim, Job, JobState, Target, Thread};
+use super::state::{Claim, Job, JobState, SpentLimit, Target, Thread};
 use super::{MAX_REPAIRS, MAX_TOOL_LOSSES};
 
 /// How many responses in a row may be cut off before the thread is given up.
@@ -65,14 +65,17 @@ pub enum ClaimProblem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conclusion {
     ReviewAccepted,
+    /// The job asks for no review, and the checks do not object.
+    Unreviewed,
     ReviewObjects,
     ChecksFail,
     ClaimUnfounded,
     ClaimStands,
     Refusal,
     ContextFull,
-    TurnsSpent,
-    TokensSpent,
+    LimitSpent(SpentLimit),
+    /// Claude was warned that its work leads nowhere, and went on as before.
+    LedNowhere(StuckSign),
     KeptBeingCutOff,
     NothingMoreToSay,
     PrefixRefusedTwice,
@@ -113,7 +116,7 @@ pub(super) fn work(job: &Job, target: &Target) -> NextStep {
         };
     }
     match &target.claim {
-        Some(claim) => judge(target, claim),
+        Some(claim) => judge(job, target, claim),
         None => converse(job, target, change),
     }
 }
@@ -148,17 +151,17 @@ fn converse(job: &Job, target: &Target, change: &Thread) -> NextStep {
     if change.idle_turns >= MAX_IDLE_TURNS {
         return conclude(Outcome::Stuck, Conclusion::NothingMoreToSay);
     }
-    if target.turns >= job.limits.max_turns {
-        return conclude(Outcome::BudgetStopped, Conclusion::TurnsSpent);
+    if let Some(sign) = change.progress.led_nowhere() {
+        return conclude(Outcome::Stuck, Conclusion::LedNowhere(sign));
     }
-    if job.limits.max_tokens.is_some_and(|most| target.tokens >= most) {
-        return conclude(Outcome::BudgetStopped, Conclusion::TokensSpent);
+    if let Some(limit) = job.spent_limit(target) {
+        return conclude(Outcome::BudgetStopped, Conclusion::LimitSpent(limit));
     }
     NextStep::Converse { thread: change.number }
 }
 
 /// What becomes of a claim.
-fn judge(target: &Target, claim: &Claim) -> NextStep {
+fn judge(job: &Job, target: &Target, claim: &Claim) -> NextStep {
     match claim.outcome {
         FinishOutcome::Cannot => conclude(Outcome::Stuck, Conclusion::ClaimStands),
         FinishOutcome::AlreadyCompliant | FinishOutcome::NotApplicable if target.is_changed() => {
@@ -171,7 +174,7 @@ fn judge(target: &Target, claim: &Claim) -> NextStep {
         FinishOutcome::Changed if !target.is_changed() => {
             refuse(target, claim, ClaimProblem::NothingChanged)
         }
-        FinishOutcome::Changed => judge_change(target, claim),
+        FinishOutcome::Changed => judge_change(job, target, claim),
     }
 }
 
@@ -183,11 +186,14 @@ fn refuse(target: &Target, claim: &Claim, why: ClaimProblem) -> NextStep {
 }
 
 /// Checks first, then the review.
-fn judge_change(target: &Target, claim: &Claim) -> NextStep {
+fn judge_change(job: &Job, target: &Target, claim: &Claim) -> NextStep {
     match claim.checks {
         None => match target.checked {
             Some((tree, verdict)) if tree == claim.tree => {
                 NextStep::ReuseChecks { phase: phase(target), tree, verdict }
+            }
+            _ if job.tool_ms_left(target) == Some(0) => {
+                conclude(Outcome::BudgetStopped, Conclusion::LimitSpent(SpentLimit::ToolTime))
             }
             _ => NextStep::RunChecks { phase: phase(target), tree: claim.tree },
         },
@@ -195,6 +201,7 @@ fn judge_change(target: &Target, claim: &Claim) -> NextStep {
         Some(CheckVerdict::Refused) => conclude(Outcome::Stuck, Conclusion::ClaimUnfounded),
         Some(CheckVerdict::Passed | CheckVerdict::StillFailing | CheckVerdict::Unchecked) => {
             match claim.review {
+                None if job.skip_review => conclude(Outcome::DiffReady, Conclusion::Unreviewed),
                 None => review(target, claim),
                 Some(ReviewVerdict::Accept) => {
                     conclude(Outcome::DiffReady, Conclusion::ReviewAccepted)

@@ -13,6 +13,7 @@ use cody_events::outcome::Outcome;
 use cody_events::thread::{FinishOutcome, Purpose, ReviewVerdict, StopReason};
 
 use super::money::{Money, OpenPermit};
+use super::stuck::Progress;
 
 /// The state of one job's stream; the default is a stream without events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +33,7 @@ pub struct Job {
     pub effort: Option<Effort>,
     pub checks: CheckSource,
     pub bash: bool,
+    pub skip_review: bool,
     pub paused: bool,
     pub cancelled: bool,
     pub finished: bool,
@@ -79,6 +81,45 @@ impl Job {
             && self.has_other_permits(target)
     }
 
+    /// Why no further response of Claude may be asked for, apart from money; nothing if one may.
+    pub fn spent_limit(&self, target: &Target) -> Option<SpentLimit> {
+        let (own, shared) = (&self.limits, &self.limits.shared);
+        let sum =
+            |of: fn(&Target) -> u64| self.targets.values().map(of).fold(0, u64::saturating_add);
+        let is_spent = |most: Option<u64>, used: u64| most.is_some_and(|most| used >= most);
+        let turns = |target: &Target| u64::from(target.turns);
+        if target.turns >= own.max_turns || is_spent(shared.max_turns.map(u64::from), sum(turns)) {
+            Some(SpentLimit::Turns)
+        } else if is_spent(own.max_tokens, target.tokens)
+            || is_spent(shared.max_tokens, sum(|target| target.tokens))
+        {
+            Some(SpentLimit::Tokens)
+        } else if self.tool_ms_left(target) == Some(0) {
+            Some(SpentLimit::ToolTime)
+        } else {
+            None
+        }
+    }
+
+    /// Milliseconds that tools and checks of `target` may still take; nothing if there is no limit.
+    pub fn tool_ms_left(&self, target: &Target) -> Option<u64> {
+        let own = self.limits.max_tool_ms.map(|most| most.saturating_sub(target.tool_ms));
+        let used = || self.targets.values().map(|t| t.tool_ms).fold(0, u64::saturating_add);
+        let shared = self.limits.shared.max_tool_ms.map(|most| most.saturating_sub(used()));
+        own.into_iter().chain(shared).min()
+    }
+
+    /// Bytes that the patch of `target` may have, next to what others produced; nothing if there is
+    /// no limit.
+    pub fn diff_bytes_left(&self, target: &Target) -> Option<u64> {
+        let others = || {
+            let others = self.targets.values().filter(|other| other.number != target.number);
+            others.filter_map(|other| other.diff).map(|diff| diff.byte_count).sum::<u64>()
+        };
+        let shared = self.limits.shared.max_diff_bytes.map(|most| most.saturating_sub(others()));
+        self.limits.max_diff_bytes.into_iter().chain(shared).min()
+    }
+
     /// Whether other targets have calls in flight.
     pub(super) fn has_other_permits(&self, target: TargetNumber) -> bool {
         self.targets.values().any(|other| other.number != target && other.permit.is_some())
@@ -91,6 +132,14 @@ impl Job {
             self.shared_remaining_micros().is_some_and(|shared| reserved_micros > shared);
         !(target.last_call_made || overruns_job && self.last_call_made)
     }
+}
+
+/// A limit beside money that is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpentLimit {
+    Turns,
+    Tokens,
+    ToolTime,
 }
 
 /// One repository of a job.
@@ -126,6 +175,8 @@ pub struct Target {
     /// Responses in the threads that make the change.
     pub turns: u32,
     pub tokens: u64,
+    /// Milliseconds that tools and checks took.
+    pub tool_ms: u64,
     /// Whether the one call that a spent budget allows was made.
     pub last_call_made: bool,
     pub diff: Option<ProducedDiff>,
@@ -211,6 +262,8 @@ pub struct Thread {
     pub context_tokens: u64,
     /// Whether the provider no longer takes this thread's prefix.
     pub is_refused_prefix: bool,
+    /// Whether its turns lead anywhere.
+    pub progress: Progress,
 }
 
 /// A `finish` that waits for its judgement.
@@ -231,5 +284,6 @@ pub struct Claim {
 pub struct ProducedDiff {
     pub tree: ObjectId,
     pub diff_hash: Sha256,
+    pub byte_count: u64,
     pub partial: bool,
 }

@@ -7,6 +7,7 @@ mod stage;
 mod wishes;
 
 mod attempts;
+mod control;
 mod create;
 mod endings;
 mod judging;
@@ -14,6 +15,7 @@ mod money;
 mod random;
 mod slots;
 mod story;
+mod stuck;
 mod table;
 mod turns;
 mod views;

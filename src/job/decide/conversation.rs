@@ -76,6 +76,9 @@ pub(super) fn permit_call(
             permit.thread, permit.turn, permit.call
         )));
     }
+    if thread.and_then(|thread| thread.progress.due_warning(permit.turn)) != permit.warning {
+        return Err(out_of_order("the call warns of what is not so".to_owned()));
+    }
     check_wanted(job, target, permit)?;
     check_affordable(job, target, permit)?;
     Ok(vec![if notice.is_empty() {
@@ -89,13 +92,11 @@ pub(super) fn permit_call(
 fn check_wanted(job: &Job, target: &Target, permit: &CallPermitted) -> Result<(), Rejection> {
     match work(job, target) {
         NextStep::Converse { thread } if thread == permit.thread => Ok(()),
-        NextStep::Conclude { why: Conclusion::TurnsSpent | Conclusion::TokensSpent, .. } => {
-            Err(Rejection::new(
-                RejectionCode::BudgetSpent,
-                format!("The limit of turns or tokens of target {} is reached.", target.number),
-                "Raise the limit to go on from here.",
-            ))
-        }
+        NextStep::Conclude { why: Conclusion::LimitSpent(_), .. } => Err(Rejection::new(
+            RejectionCode::BudgetSpent,
+            format!("A limit of target {} is reached.", target.number),
+            "Raise the limit to go on from here.",
+        )),
         _ => Err(out_of_order(format!("thread {} is not to go on", permit.thread))),
     }
 }

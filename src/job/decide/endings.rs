@@ -1,7 +1,9 @@
 //! How targets and jobs end. A success is recorded only where the rules conclude it; how the diff
 //! is made is the intake's business.
 
-use cody_events::diff::{CommentPayload, DiffProduced, JudgedDiff, TargetHeld};
+use cody_events::diff::{
+    CommentPayload, DiffProduced, DiffProducedPayload, JudgedDiff, TargetHeld,
+};
 use cody_events::event::Draft;
 use cody_events::ids::TargetNumber;
 use cody_events::job::{By, Cancelled, ReasonPayload};
@@ -15,7 +17,12 @@ use crate::job::next_step::{NextStep, work};
 use crate::job::rejection::{Rejection, RejectionCode};
 use crate::job::state::{Job, ProducedDiff, Target};
 
-pub(super) fn cancel(job: &Job, by: By, reason: &str) -> Result<Vec<Draft>, Rejection> {
+pub(super) fn cancel(
+    job: &Job,
+    by: By,
+    reason: &str,
+    diffs: &[(DiffProduced, DiffProducedPayload)],
+) -> Result<Vec<Draft>, Rejection> {
     if job.cancelled {
         return Ok(Vec::new());
     }
@@ -29,7 +36,13 @@ pub(super) fn cancel(job: &Job, by: By, reason: &str) -> Result<Vec<Draft>, Reje
     let mut drafts = vec![draft(Cancelled { by }, &ReasonPayload { reason: reason.to_owned() })];
     for target in job.targets.values().filter(|target| target.outcome.is_none()) {
         let evidence = vec![format!("The job was cancelled after {} turns.", target.turns)];
-        drafts.push(finished_draft(target, Outcome::Cancelled, evidence));
+        let mut cancelled = target.clone();
+        if let Some((facts, payload)) = diffs.iter().find(|(d, _)| d.target == target.number) {
+            check_diff(target, Outcome::Cancelled, facts)?;
+            drafts.push(draft(facts.clone(), payload));
+            cancelled.diff = Some(produced(facts));
+        }
+        drafts.push(finished_draft(&cancelled, Outcome::Cancelled, evidence));
     }
     drafts.push(job_finished(job, None, Outcome::Cancelled));
     Ok(drafts)
@@ -48,11 +61,7 @@ pub(super) fn finish_target(job: &Job, finish: &FinishTarget) -> Result<Vec<Draf
         drafts.push(draft(facts.clone(), payload));
         let reason = finish.held.clone().or_else(|| reason_to_hold(target, finish.outcome));
         drafts.extend(reason.map(|reason| held_draft(facts, reason)));
-        finished.diff = Some(ProducedDiff {
-            tree: facts.tree,
-            diff_hash: facts.diff_hash,
-            partial: facts.partial,
-        });
+        finished.diff = Some(produced(facts));
     }
     drafts.push(finished_draft(&finished, finish.outcome, finish.evidence.clone()));
     let others_done =
@@ -61,6 +70,15 @@ pub(super) fn finish_target(job: &Job, finish: &FinishTarget) -> Result<Vec<Draf
         drafts.push(job_finished(job, Some(finish.target), finish.outcome));
     }
     Ok(drafts)
+}
+
+fn produced(diff: &DiffProduced) -> ProducedDiff {
+    ProducedDiff {
+        tree: diff.tree,
+        diff_hash: diff.diff_hash,
+        byte_count: diff.byte_count,
+        partial: diff.partial,
+    }
 }
 
 /// What rests on claims, checks and reviews is recorded only where the rules conclude it; that work

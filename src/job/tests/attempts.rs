@@ -101,7 +101,8 @@ fn a_loss_says_why_the_next_attempt_is_needed() {
         (AttemptEnd::Interrupted, AttemptReason::Resumed, 0),
         // Nothing was left to do, and yet the target is open.
         (AttemptEnd::Completed, AttemptReason::Lost, 1),
-        (AttemptEnd::Fenced, AttemptReason::First, 0),
+        // It says that another holds the target, and none does.
+        (AttemptEnd::Fenced, AttemptReason::Lost, 1),
     ];
     for (how, why, losses) in cases {
         let after = at(Stage::Claimed).when(end(ONE.ended(1, how))).accepted();

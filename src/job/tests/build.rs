@@ -11,7 +11,9 @@ use cody_events::evidence::{CheckPhase, CheckVerdict, ChecksRan, RepoScanned};
 use cody_events::ids::{
     AttemptNumber, CallNumber, RequestId, RoundNumber, TargetNumber, ThreadNumber, TurnNumber,
 };
-use cody_events::job::{CheckSource, Created, CreatedTarget, Limits, Policy, TargetKind};
+use cody_events::job::{
+    CheckSource, Created, CreatedTarget, Limits, Policy, SharedLimits, TargetKind,
+};
 use cody_events::outcome::Outcome;
 use cody_events::thread::{
     CallClass, CallFailed, CallPermitted, ClaudeTurn, DiffReviewed, FinishOutcome, Purpose,
@@ -41,6 +43,7 @@ pub fn limits() -> Limits {
         max_wall_ms: None,
         max_tool_ms: None,
         max_diff_bytes: None,
+        shared: SharedLimits::default(),
     }
 }
 
@@ -60,6 +63,7 @@ pub fn created(targets: u32) -> Created {
         effort: None,
         checks: CheckSource::Detected,
         bash: true,
+        skip_review: false,
         app_version: "0.1.0".to_owned(),
     }
 }
@@ -190,6 +194,7 @@ impl On {
             reserved_micros: RESERVED,
             price_table: "test".to_owned(),
             last: false,
+            warning: None,
         }
     }
 
@@ -255,6 +260,8 @@ impl On {
             blob_bytes: 0,
             finish: None,
             interrupted: false,
+            work_hash: None,
+            total_ms: None,
         }
     }
 

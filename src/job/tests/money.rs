@@ -12,11 +12,6 @@ use crate::job::RejectionCode::*;
 use crate::job::{Money, NextStep};
 
 /// A job of `targets` whose threads all wait for their first call.
-fn talking(targets: u32, limits: Limits) -> Given {
-    let job = given([Created { limits, ..created(targets) }.into()]);
-    (1..=targets).fold(job, |job, target| job.and(way_to(On(target), Stage::Threaded)))
-}
-
 fn reserving(on: On, turn: u32, reserved_micros: u64) -> CallPermitted {
     CallPermitted { reserved_micros, ..on.permitted(1, turn, 1) }
 }

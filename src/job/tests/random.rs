@@ -40,7 +40,7 @@ struct Dice {
 }
 
 fn dice() -> impl Strategy<Value = Dice> {
-    let numbers = (0..16u8, 1..=3u32, 1..=3u32, 1..=3u32, 1..=3u32, 1..=2u32);
+    let numbers = (0..17u8, 1..=3u32, 1..=3u32, 1..=3u32, 1..=3u32, 1..=2u32);
     (numbers, 0..3u8, 0..3u8, 0..64usize, any::<bool>()).prop_map(
         |((kind, target, attempt, thread, turn, call), before, after, pick, flag)| Dice {
             kind,
@@ -147,6 +147,12 @@ fn command(dice: Dice) -> Command {
                 ..on.reviewed(thread, after, verdict)
             })
         }
+        15 => match dice.pick % 4 {
+            0 => pause(flag.then_some(target)),
+            1 => resume(flag.then_some(target)),
+            2 => change_limits(Limits { budget_micros: 50_000_000, ..limits() }),
+            _ => retry(if flag { &[1] } else { &[] }),
+        },
         _ => on.finish(
             pick(&Outcome::ALL, dice.pick),
             flag.then(|| on.diff(after, !dice.pick.is_multiple_of(3))),

@@ -2,9 +2,11 @@
 
 use cody_events::event::Event;
 use cody_events::evidence::CheckVerdict;
+use cody_events::job::{Created, Limits};
 use cody_events::thread::{FinishOutcome, Purpose, ReviewVerdict, StopReason, ToolsRan};
 
 use super::build::{BASE, ONE, On, created};
+use super::given::{Given, given};
 
 /// Stages of a target's way, in order, as seen from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +75,12 @@ pub fn way_to(on: On, stage: Stage) -> Vec<Event> {
 }
 
 /// A job with one target that has come to `stage`.
-pub fn at(stage: Stage) -> super::given::Given {
-    super::given::given([created(1).into()]).and(way_to(ONE, stage))
+pub fn at(stage: Stage) -> Given {
+    given([created(1).into()]).and(way_to(ONE, stage))
+}
+
+/// A job with these limits in which each target's conversation is open.
+pub fn talking(targets: u32, limits: Limits) -> Given {
+    let job = given([Created { limits, ..created(targets) }.into()]);
+    (1..=targets).fold(job, |job, target| job.and(way_to(On(target), Stage::Threaded)))
 }

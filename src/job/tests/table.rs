@@ -2,6 +2,7 @@
 
 use cody_events::attempt::AttemptEnd;
 use cody_events::evidence::{CheckSkip, CheckVerdict, ChecksRan};
+use cody_events::job::Limits;
 use cody_events::outcome::Outcome;
 use cody_events::thread::{CallClass, FinishOutcome, Purpose, ReviewVerdict, StopReason, ToolsRan};
 
@@ -22,6 +23,13 @@ fn wishes() -> Vec<(&'static str, Command)> {
     vec![
         ("create", create(wish(1))),
         ("cancel", cancel()),
+        ("pause", pause(None)),
+        ("pause 1", pause(Some(1))),
+        ("resume", resume(None)),
+        ("resume 1", resume(Some(1))),
+        ("limits", change_limits(Limits { budget_micros: 9_000_000, ..limits() })),
+        ("retry", retry(&[])),
+        ("retry 1", retry(&[1])),
         ("request 1", request(ONE.requested(1))),
         ("request 2", request(ONE.requested(2))),
         ("claim 1", Command::ClaimAttempt(ONE.started(1))),
@@ -56,6 +64,10 @@ fn states() -> Vec<(char, Given)> {
     let failed = at(Stage::Claims).when(ONE.finish(Outcome::Failed, None)).accepted();
     states.push(('f', failed));
     states.push(('c', at(Stage::Claims).when(cancel()).accepted()));
+    states.push(('p', at(Stage::Claims).when(pause(None)).accepted()));
+    states.push(('q', at(Stage::Claims).when(pause(Some(1))).accepted()));
+    states
+        .push(('b', at(Stage::Answered).when(ONE.finish(Outcome::BudgetStopped, None)).accepted()));
     states
 }
 
@@ -74,6 +86,8 @@ fn mark(decision: &Decision) -> &'static str {
             RejectionCode::TargetFinished
             | RejectionCode::JobFinished
             | RejectionCode::JobCancelled => "x",
+            RejectionCode::JobPaused => "z",
+            RejectionCode::TargetOpen | RejectionCode::NothingToRetry => "o",
             other => panic!("{other} has no place in this table"),
         },
     }
@@ -91,36 +105,43 @@ fn every_wish_has_an_answer_in_every_state() {
     }
     // - no job, A waiting, B requested, C claimed, D scanned, E baseline, F thread, G call,
     // H response, I claim, J checked, K review, L review's call, M review's response, N accepted,
-    // f failed, c cancelled. Marks: + happens, = has happened, . out of order, x over, F fenced,
-    // A attempt open, P permit open, p no permit, ! exists, ? no such job or target.
+    // f failed, c cancelled, p paused, q its target paused, b stopped by its budget. Marks: + happens, = has happened, . out of order, x over, F fenced,
+    // z paused, o not to be retried, A attempt open, P permit open, p no permit, ! exists, ? no such job or target.
     expect_test::expect![[r#"
-                      - A B C D E F G H I J K L M N f c
-        create        + ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! !
-        cancel        ? + + + + + + + + + + + + + + x =
-        request 1     ? + = = = = = = = = = = = = = x x
-        request 2     ? + A A A A A A A A A A A A A x x
-        claim 1       ? F + = = = = = = = = = = = = x x
-        end 1         ? = + + + + + + + + + + + + + + +
-        scan          ? F F + = = = = = = = = = = = x x
-        baseline      ? F F . + = = = = = = = = = = x x
-        change thread ? . . . . + = = = = = = = = = x x
-        fresh thread  ? . . . . . . . . . . = = = = x x
-        permit        ? . . . . . + P . . . . P . . x x
-        permit again  ? . . . . . . P . . . . P . . x x
-        fail          ? p p p p p p + = = = = = = = = =
-        turn          ? p p p p p p + = = = = = = = = =
-        tools         ? . . . . . . . + = = = = = = = =
-        passed        ? F F = = = = = = + = = = = = x x
-        failed        ? F F = = = = = = + = = = = = x x
-        refused       ? F F = = = = = = . = = = = = x x
-        review thread ? . . . . . . . . . + = = = = x x
-        review permit ? . . . . . . P . . . + P . . x x
-        review turn   ? p p p p p p p p p p p + = = p p
-        accept        ? = = = = = = = = . . . . + = x x
-        object        ? = = = = = = = = . . . . + = x x
-        diff-ready    ? . . . . . . . . . . . . . + = =
-        failed end    ? + + + + + + + + + + + + + + = =
-        other target  ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ?
+                      - A B C D E F G H I J K L M N f c p q b
+        create        + ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! !
+        cancel        ? + + + + + + + + + + + + + + x = + + x
+        pause         ? + + + + + + + + + + + + + + x x = + x
+        pause 1       ? + + + + + + + + + + + + + + x x + = x
+        resume        ? = = = = = = = = = = = = = = x x + + x
+        resume 1      ? = = = = = = = = = = = = = = x x z + x
+        limits        ? + + + + + + + + + + + + + + + x + + +
+        retry         ? o o o o o o o o o o o o o o + x o o +
+        retry 1       ? o o o o o o o o o o o o o o + x o o +
+        request 1     ? + = = = = = = = = = = = = = x x z z x
+        request 2     ? + A A A A A A A A A A A A A x x z z x
+        claim 1       ? F + = = = = = = = = = = = = x x = = x
+        end 1         ? = + + + + + + + + + + + + + + + + + +
+        scan          ? F F + = = = = = = = = = = = x x = = x
+        baseline      ? F F . + = = = = = = = = = = x x = = x
+        change thread ? . . . . + = = = = = = = = = x x = = x
+        fresh thread  ? . . . . . . . . . . = = = = x x . . x
+        permit        ? . . . . . + P . . . . P . . x x z z x
+        permit again  ? . . . . . . P . . . . P . . x x z z x
+        fail          ? p p p p p p + = = = = = = = = = = = =
+        turn          ? p p p p p p + = = = = = = = = = = = =
+        tools         ? . . . . . . . + = = = = = = = = = = x
+        passed        ? F F = = = = = = + = = = = = x x + + x
+        failed        ? F F = = = = = = + = = = = = x x + + x
+        refused       ? F F = = = = = = . = = = = = x x . . x
+        review thread ? . . . . . . . . . + = = = = x x . . x
+        review permit ? . . . . . . P . . . + P . . x x z z x
+        review turn   ? p p p p p p p p p p p + = = p p p p p
+        accept        ? = = = = = = = = . . . . + = x x . . x
+        object        ? = = = = = = = = . . . . + = x x . . x
+        diff-ready    ? . . . . . . . . . . . . . + = = . . =
+        failed end    ? + + + + + + + + + + + + + + = = + + =
+        other target  ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ?
     "#]]
     .assert_eq(&table);
 }

@@ -9,6 +9,7 @@ use super::build::*;
 use super::given::{Given, given};
 use super::stage::*;
 use super::wishes::*;
+use crate::job::state::SpentLimit;
 use crate::job::{Conclusion, NextStep};
 
 const CONVERSE: NextStep = NextStep::Converse { thread: ThreadNumber(1) };
@@ -104,7 +105,7 @@ fn pauses_go_on_until_the_cap() {
         .and(pause(2))
         .next_step(1, CONVERSE)
         .and(pause(3))
-        .next_step(1, conclude(Outcome::BudgetStopped, Conclusion::TurnsSpent));
+        .next_step(1, conclude(Outcome::BudgetStopped, Conclusion::LimitSpent(SpentLimit::Turns)));
 }
 
 #[test]
@@ -115,9 +116,9 @@ fn caps_end_the_work_between_turns() {
             .and([ONE.tools(1, 1, BASE, 1).into()])
     };
     capped(Limits { max_turns: 1, ..limits() })
-        .next_step(1, conclude(Outcome::BudgetStopped, Conclusion::TurnsSpent));
+        .next_step(1, conclude(Outcome::BudgetStopped, Conclusion::LimitSpent(SpentLimit::Turns)));
     capped(Limits { max_tokens: Some(1_000), ..limits() })
-        .next_step(1, conclude(Outcome::BudgetStopped, Conclusion::TokensSpent));
+        .next_step(1, conclude(Outcome::BudgetStopped, Conclusion::LimitSpent(SpentLimit::Tokens)));
     capped(Limits { max_tokens: Some(1_001), ..limits() }).next_step(1, CONVERSE);
 }
 

@@ -2,7 +2,8 @@
 
 use cody_events::attempt::{AttemptEnded, AttemptRequested};
 use cody_events::evidence::{ChecksRan, ChecksRanPayload, RepoScanned, RepoScannedPayload};
-use cody_events::job::{By, Location, Policy, TargetKind};
+use cody_events::ids::TargetNumber;
+use cody_events::job::{By, Limits, Location, Policy, TargetKind};
 use cody_events::raw::RawJson;
 use cody_events::thread::{
     CallFailed, CallFailedPayload, CallPermitted, ClaudeTurn, ClaudeTurnPayload, DiffReviewed,
@@ -32,6 +33,7 @@ pub fn wish(targets: u32) -> CreateJob {
         model: "claude-test".to_owned(),
         effort: None,
         bash: true,
+        skip_review: false,
         app_version: "0.1.0".to_owned(),
         rules: CreateRules {
             max_targets: 5,
@@ -47,7 +49,26 @@ pub fn create(wish: CreateJob) -> Command {
 }
 
 pub fn cancel() -> Command {
-    Command::CancelJob { by: By::Person, reason: "Changed my mind.".to_owned() }
+    Command::CancelJob { by: By::Person, reason: "Changed my mind.".to_owned(), diffs: Vec::new() }
+}
+
+pub fn pause(target: Option<u32>) -> Command {
+    Command::PauseJob { target: target.map(TargetNumber), by: By::Person, reason: String::new() }
+}
+
+pub fn resume(target: Option<u32>) -> Command {
+    Command::ResumeJob { target: target.map(TargetNumber), by: By::Person, reason: String::new() }
+}
+
+pub fn change_limits(limits: Limits) -> Command {
+    let (by, reason) = (By::Person, String::new());
+    Command::ChangeLimits { limits, floor_call_micros: 250_000, by, reason }
+}
+
+pub fn retry(targets: &[u32]) -> Command {
+    let targets = targets.iter().copied().map(TargetNumber).collect();
+    let (by, reason) = (By::Person, String::new());
+    Command::RetryTargets { targets, floor_call_micros: 250_000, by, reason }
 }
 
 fn raw() -> RawJson {
