@@ -3,6 +3,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use cody_events::envelope::{Door, NewEvent, Recorded};
 use cody_events::event::{DecodeError, Draft, Event, Facts, decode_payload};
@@ -16,8 +17,14 @@ use crate::store::{Append, Appended, Expected, Log, LogError};
 
 /// How many events one page of a stream's catch-up holds.
 const PAGE: usize = 500;
+/// How many events a look back reads at once.
+const LOOK_BACK: u64 = 32;
 /// How often an append is tried again when somebody else wrote the stream in between.
 const MAX_CONFLICTS: usize = 8;
+
+/// How long a log that takes nothing is left alone at first, and in the end.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The stream of what belongs to no job.
 pub const SYSTEM: &str = "system";
@@ -68,6 +75,20 @@ pub enum AppError {
     Render(#[from] serde_json::Error),
     #[error("the stream of job {0} kept changing under the command")]
     Contended(JobId),
+}
+
+impl AppError {
+    /// Whether another time would do: the log could not be read or written just now.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Log(LogError::Unavailable(_)) | Self::Contended(_) => true,
+            Self::Log(LogError::Rejected { .. } | LogError::Damaged { .. })
+            | Self::Rejected(_)
+            | Self::Fenced
+            | Self::Decode(_)
+            | Self::Render(_) => false,
+        }
+    }
 }
 
 /// One event of a job, read back.
@@ -143,6 +164,28 @@ impl App {
         Err(AppError::Contended(job))
     }
 
+    /// Carries out `command` however long the log takes nothing, because what it records was paid
+    /// for. Only a no, or a log that will never take it, is an error.
+    pub async fn execute_at_last(
+        &self,
+        job: JobId,
+        id: CommandId,
+        command: Command,
+        asker: &Asker,
+    ) -> Result<Executed, AppError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.execute(job, id, command.clone(), asker).await {
+                Err(error) if error.is_passing() => {
+                    tracing::warn!(%job, %error, "what was paid for waits for the log");
+                    self.clock.sleep(pause).await;
+                    pause = LAST_PAUSE.min(pause * 2);
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// Records what belongs to no job.
     pub async fn record_system(&self, draft: Draft, actor: &str) -> Result<(), AppError> {
         let asker = Asker::room(actor);
@@ -190,6 +233,28 @@ impl App {
                 return Ok(told);
             }
         }
+    }
+
+    /// The latest event of `job` that `fits`, read from the end: what is looked for is recent.
+    pub async fn find_last(
+        &self,
+        job: JobId,
+        fits: impl Fn(&Event) -> bool,
+    ) -> Result<Option<Told>, AppError> {
+        let mut end = self.state(job).await?.version;
+        while end > 0 {
+            let start = end.saturating_sub(LOOK_BACK);
+            let page = self.log.read_stream(&job.stream(), start + 1, LOOK_BACK as usize).await?;
+            for recorded in page.into_iter().rev().filter(|recorded| recorded.version <= end) {
+                let event =
+                    Event::decode(&recorded.kind, recorded.schema_version, &recorded.facts)?;
+                if fits(&event) {
+                    return Ok(Some(Told { recorded, event }));
+                }
+            }
+            end = start;
+        }
+        Ok(None)
     }
 
     /// The payload at `position`, as the bytes that were logged; nothing if there is none.

@@ -1,6 +1,7 @@
 //! The only way to the time.
 
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use cody_events::time::Timestamp;
@@ -8,8 +9,12 @@ use cody_events::time::Timestamp;
 /// Tells the time and waits.
 #[async_trait]
 pub trait Clock: Send + Sync + std::fmt::Debug {
-    /// The wall clock, in UTC. It may go back.
+    /// The wall clock, in UTC. It may go back, and jump.
     fn now(&self) -> Timestamp;
+
+    /// Time since some moment of this process: it never goes back, and knows no leap. Leases are
+    /// measured by it.
+    fn monotonic(&self) -> Duration;
 
     /// Waits for `duration`.
     async fn sleep(&self, duration: Duration);
@@ -23,6 +28,11 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp(jiff::Timestamp::now().as_microsecond())
+    }
+
+    fn monotonic(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed()
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -85,6 +85,11 @@ pub struct DispatchConfig {
     pub lease_ms: u64,
     /// `heartbeat_ms` / `CODY_HEARTBEAT_MS`.
     pub heartbeat_ms: u64,
+    /// `worker_program` / `CODY_WORKER_PROGRAM`: what is started as `… worker`; by default this
+    /// very program.
+    pub worker_program: Option<PathBuf>,
+    /// `scan` / `CODY_SCAN`: off means that Claude is told only what the repository weighs.
+    pub scan: bool,
 }
 
 /// How commands of a repository run.
@@ -238,6 +243,10 @@ impl Settings<'_> {
             parallel: self.number("parallel", "CODY_PARALLEL", 5)?,
             lease_ms: self.number("lease_ms", "CODY_LEASE_MS", 15_000)?,
             heartbeat_ms: self.number("heartbeat_ms", "CODY_HEARTBEAT_MS", 3_000)?,
+            worker_program: self
+                .optional("worker_program", "CODY_WORKER_PROGRAM")
+                .map(PathBuf::from),
+            scan: self.boolean("scan", "CODY_SCAN", true)?,
         };
         let sandbox = SandboxConfig {
             enabled: self.boolean("sandbox", "CODY_SANDBOX", true)?,

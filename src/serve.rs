@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cody_events::digest::Sha256;
 use cody_events::event::Draft;
 use cody_events::system::EpochOpened;
+use cody_projections::costs;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::api::worker::{WorkerDoor, router};
+use crate::api::control::{self, Control, ControlDoor};
+use crate::api::worker::{self, WorkerDoor};
 use crate::app::{App, AppError};
 use crate::claude::client::{BadClient, Client, ClientOptions};
 use crate::claude::limiter::Limiter;
@@ -27,16 +30,17 @@ use crate::dispatch::{DispatchOptions, Dispatcher, LocalExecutor};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::git::{FetchLimits, GitError, PackStore, WalkBudget};
 use crate::intake::Intake;
+use crate::store::leases::Leases;
 use crate::store::side::SideTables;
 use crate::store::sqlite::OpenError;
 use crate::store::views::{Views, ViewsError};
-use crate::store::{Log, SqliteLog};
+use crate::store::{Cursor, Log, LogError, SqliteLog};
 use crate::wire::{ServerAddress, WorkerSettings};
 
 /// The file in which a server leaves its address.
 pub const ADDRESS_FILE: &str = "server.json";
 /// Jobs whose state is kept in memory.
-const STATES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+pub const STATES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 /// The longest that one answer of Claude's server may hold everybody back.
 const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
 
@@ -47,6 +51,7 @@ pub struct Server {
     pub log: Arc<SqliteLog>,
     pub views: Arc<Views>,
     pub dispatcher: Arc<Dispatcher>,
+    pub control: Arc<Control>,
     pub models: Arc<ModelTable>,
     pub address: SocketAddr,
     address_file: PathBuf,
@@ -60,6 +65,8 @@ pub enum ServeError {
     Open(#[from] OpenError),
     #[error(transparent)]
     App(#[from] AppError),
+    #[error(transparent)]
+    Log(#[from] LogError),
     #[error(transparent)]
     Views(#[from] ViewsError),
     #[error(transparent)]
@@ -108,7 +115,15 @@ pub fn models(config: &Config) -> Result<ModelTable, ServeError> {
 impl Server {
     /// Starts a server on `listen`, or on a free port of this machine.
     pub async fn start(config: &Config, listen: Option<SocketAddr>) -> Result<Self, ServeError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::start_at(config, listen, Arc::new(SystemClock)).await
+    }
+
+    /// The same, by a clock of the caller's.
+    pub async fn start_at(
+        config: &Config,
+        listen: Option<SocketAddr>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ServeError> {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         crate::git::isolate()?;
         let models = Arc::new(models(config)?);
@@ -117,7 +132,10 @@ impl Server {
             Arc::new(SqliteLog::open(&config.data_dir, Arc::clone(&clock), Arc::clone(&entropy))?);
         let side: Arc<dyn SideTables> = Arc::<SqliteLog>::clone(&log);
         let as_log: Arc<dyn Log> = Arc::<SqliteLog>::clone(&log);
+        let news = Cursor::after(log.head().await?.position);
         let views = Views::open(&config.data_dir, Arc::clone(&as_log), Arc::clone(&side)).await?;
+        let term = Duration::from_millis(config.dispatch.lease_ms);
+        let leases = Arc::new(Leases::new(Arc::clone(&side), Arc::clone(&clock), term));
         let app = Arc::new(App::new(as_log, clock, Arc::clone(&entropy), STATES));
         open_epoch(&app, &log).await?;
         let packs = PackStore::new(config.data_dir.join("packs"));
@@ -128,42 +146,62 @@ impl Server {
         let (listener, address) = listen_on(listen).await?;
         let address_file = config.data_dir.join(ADDRESS_FILE);
         let url = format!("http://{address}");
-        leave_address(&address_file, &url, &entropy.secret())?;
+        let credential = entropy.secret();
+        leave_address(&address_file, &url, &credential)?;
+        let control = Arc::new(Control {
+            app: Arc::clone(&app),
+            intake: Arc::clone(&intake),
+            models: Arc::clone(&models),
+            job: config.job.clone(),
+            git: config.git.clone(),
+        });
         let door = WorkerDoor {
             app: Arc::clone(&app),
             side: Arc::clone(&side),
-            converser,
+            converser: Arc::clone(&converser),
             intake: Arc::clone(&intake),
             packs: packs.clone(),
-            lease_ms: config.dispatch.lease_ms,
+            leases: Arc::clone(&leases),
             heartbeat_ms: config.dispatch.heartbeat_ms,
         };
         let executor = LocalExecutor {
-            program: own_program()?,
+            program: match &config.dispatch.worker_program {
+                Some(program) => program.clone(),
+                None => own_program()?,
+            },
             server: url,
             address_file: address_file.clone(),
             scratch: config.data_dir.join("work"),
             logs: config.data_dir.join("workers"),
         };
         let options = dispatch_options(config);
-        let dispatcher =
-            Arc::new(Dispatcher::new(Arc::clone(&app), side, intake, packs, executor, options));
+        let dispatcher = Arc::new(Dispatcher::new(
+            Arc::clone(&app),
+            side,
+            leases,
+            intake,
+            packs,
+            executor,
+            options,
+        ));
+        let views = Arc::new(views);
+        let local = ControlDoor {
+            control: Arc::clone(&control),
+            token_hash: Sha256::of(credential.as_bytes()),
+        };
+        let doors = worker::router(door).merge(control::router(local));
         let serving = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router(door)).await {
+            if let Err(error) = axum::serve(listener, doors).await {
                 tracing::error!(%error, "the server stopped answering");
             }
         });
-        let dispatching = tokio::spawn(Arc::clone(&dispatcher).run());
-        Ok(Self {
-            app,
-            log,
-            views: Arc::new(views),
-            dispatcher,
-            models,
-            address,
-            address_file,
-            rooms: vec![serving, dispatching],
-        })
+        let rooms = vec![
+            serving,
+            tokio::spawn(Arc::clone(&dispatcher).run()),
+            tokio::spawn(Arc::clone(&dispatcher).follow(news)),
+            tokio::spawn(settle_orphans(converser, Arc::clone(&views), Arc::clone(&app))),
+        ];
+        Ok(Self { app, log, views, dispatcher, control, models, address, address_file, rooms })
     }
 }
 
@@ -183,6 +221,24 @@ fn client(config: &Config) -> Result<Client, ServeError> {
     let mut options = ClientOptions::new(url, key);
     options.idle_timeout = config.claude.idle_timeout;
     Ok(Client::new(options)?)
+}
+
+/// Charges calls that an earlier server left in flight, of whatever job.
+async fn settle_orphans(converser: Arc<Converser>, views: Arc<Views>, app: Arc<App>) {
+    let open = async {
+        let head = app.log().head().await?.position;
+        while !views.at_least(head).await {}
+        Ok::<_, ServeError>(views.read(costs::open_permits).await?)
+    };
+    let open = open.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "calls that were left in flight are charged when their target goes on");
+        Vec::new()
+    });
+    for (job, target) in open {
+        if let Err(error) = converser.settle(job, target).await {
+            tracing::warn!(%job, %target, %error, "a call that was left in flight is not charged yet");
+        }
+    }
 }
 
 async fn open_epoch(app: &App, log: &SqliteLog) -> Result<(), ServeError> {
@@ -235,7 +291,6 @@ fn own_program() -> Result<PathBuf, ServeError> {
 fn dispatch_options(config: &Config) -> DispatchOptions {
     DispatchOptions {
         parallel: config.dispatch.parallel.max(1),
-        lease_ms: config.dispatch.lease_ms,
         data_dir: config.data_dir.clone(),
         allowed_hosts: config.git.allowed_hosts.clone(),
         github_token: config.git.github_token.clone(),
@@ -250,6 +305,7 @@ fn dispatch_options(config: &Config) -> DispatchOptions {
             file_bytes: config.git.max_file_bytes,
         },
         worker: WorkerSettings {
+            scan: config.dispatch.scan,
             sandbox: config.sandbox.enabled,
             extra_mounts: config.sandbox.extra_mounts.clone(),
             check_timeout_ms: config.sandbox.check_timeout_ms,

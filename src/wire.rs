@@ -38,6 +38,8 @@ pub struct WorkerSecret {
 /// How a worker works; the server's configuration decides.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerSettings {
+    /// Whether the scan looks into files.
+    pub scan: bool,
     pub sandbox: bool,
     pub extra_mounts: Vec<PathBuf>,
     pub check_timeout_ms: u64,
@@ -113,11 +115,15 @@ pub enum Step {
         phase: CheckPhase,
         tree: ObjectId,
         commands: Vec<String>,
+        /// How long all of them may take, if the job has a limit.
+        time_left_ms: Option<u64>,
     },
     RunTools {
         thread: ThreadNumber,
         turn: TurnNumber,
         tools: Vec<AskedTool>,
+        /// How long all of them may take, if the job has a limit.
+        time_left_ms: Option<u64>,
     },
     /// Nothing yet; ask again.
     Wait,

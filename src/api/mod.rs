@@ -1,4 +1,13 @@
 //! The doors: how programs and people reach the server. Each translates its own language; none
 //! decides anything.
 
+pub mod control;
 pub mod worker;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+
+/// The bearer token of a request.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}

@@ -1,15 +1,20 @@
 //! The command line: one verb, one file. Results go to stdout, chatter and progress to stderr.
 
+mod cancel;
 mod config;
 mod demo;
+mod desk;
 mod diff;
 mod events;
 mod jobs;
+mod limits;
 mod outcome_table;
+mod pause;
 mod progress;
 mod reading;
 mod report;
 mod resume;
+mod retry;
 mod run;
 mod serve;
 mod show;
@@ -61,8 +66,14 @@ enum Verb {
     Demo(demo::DemoArgs),
     /// Change repositories: wait, show progress, leave patches
     Run(run::RunArgs),
-    /// Go on with a job that was interrupted
+    /// Go on with a job that was paused, stopped by a limit, or left by its server
     Resume(resume::ResumeArgs),
+    /// Let a job rest: the turn in flight ends, no new one starts
+    Pause(pause::PauseArgs),
+    /// End a job; what was done stays in the log
+    Cancel(cancel::CancelArgs),
+    /// Start over with repositories that did not succeed
+    Retry(retry::RetryArgs),
     /// List jobs, newest first
     Jobs(jobs::JobsArgs),
     /// Show a job: every repository, its outcome and what bears it out
@@ -135,6 +146,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Rejection>().is_some()
         || error.downcast_ref::<ConfigError>().is_some()
         || error.downcast_ref::<reading::NoJob>().is_some()
+        || error.downcast_ref::<run::NoServer>().is_some()
         || matches!(error.downcast_ref::<OpenError>(), Some(OpenError::Missing(_)))
         || matches!(
             error.downcast_ref::<ServeError>(),
@@ -165,6 +177,9 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
         Verb::Demo(args) => demo::run(context, args).await,
         Verb::Run(args) => run::run(context, args).await,
         Verb::Resume(args) => resume::run(context, args).await,
+        Verb::Pause(args) => pause::run(context, args).await,
+        Verb::Cancel(args) => cancel::run(context, args).await,
+        Verb::Retry(args) => retry::run(context, args).await,
         Verb::Jobs(args) => jobs::run(context, args).await,
         Verb::Show(args) => show::run(context, args).await,
         Verb::Report(args) => report::run(context, args).await,

@@ -48,7 +48,7 @@ pub struct ReadJob {
 
 /// The log and its views, opened to be read.
 pub struct Reading {
-    pub app: App,
+    pub app: Arc<App>,
     views: Views,
 }
 
@@ -59,7 +59,7 @@ impl Reading {
         let side: Arc<dyn SideTables> = Arc::<SqliteLog>::clone(&log);
         let log: Arc<dyn Log> = log;
         let views = Views::open_to_read(dir, Arc::clone(&log), side).await?;
-        let app = App::new(log, Arc::new(SystemClock), Arc::new(SystemEntropy), STATES);
+        let app = Arc::new(App::new(log, Arc::new(SystemClock), Arc::new(SystemEntropy), STATES));
         Ok(Self { app, views })
     }
 

@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use cody_events::envelope::Door;
 use cody_events::ids::{JobId, TargetNumber};
-use cody_events::job::{By, Effort};
+use cody_events::job::Effort;
 use cody_events::outcome::Outcome;
 use cody_projections::overview::JobOverview;
 
+use super::desk::{Desk, Neighbour};
+use super::limits::LimitArgs;
 use super::outcome_table::{json, table};
 use super::progress::Progress;
-use super::reading::{self, ReadJob};
+use super::reading::ReadJob;
 use super::{Context, Exit, text};
-use crate::app::{App, Asker};
+use crate::api::control::Wish;
+use crate::app::App;
 use crate::clock::Clock as _;
 use crate::config::Config;
-use crate::job::Command;
 use crate::plan::{JobRequest, LocalPaths, Planner};
-use crate::serve::Server;
 
 /// How often a watched job is looked at.
 const LOOK: Duration = Duration::from_millis(150);
@@ -53,12 +53,9 @@ pub struct RunArgs {
     /// How hard Claude thinks
     #[arg(long, value_enum)]
     effort: Option<EffortArg>,
-    /// The most to spend on each repository, in dollars [default: 5.00]
-    #[arg(long, value_name = "USD")]
-    budget_usd: Option<String>,
-    /// The most responses of Claude for each repository [default: 60]
-    #[arg(long, value_name = "N")]
-    max_turns: Option<u32>,
+    /// Take the change without an independent review
+    #[arg(long)]
+    no_review: bool,
     /// Where to leave a patch for each repository
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -68,6 +65,11 @@ pub struct RunArgs {
     /// A job.toml with all this; flags win over it
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Return at once and leave the work to the server that runs on the data directory
+    #[arg(long)]
+    detach: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -101,8 +103,37 @@ impl From<EffortArg> for Effort {
 /// Runs the verb.
 pub async fn run(context: Context, args: RunArgs) -> Result<Exit, anyhow::Error> {
     let request = request(&args)?;
+    if args.detach {
+        return detach(&context, request, args.json).await;
+    }
     run_request(&context, &request, args.out.as_deref(), args.json).await
 }
+
+/// Hands the job to the server that runs, and says which it is.
+async fn detach(
+    context: &Context,
+    mut request: JobRequest,
+    as_json: bool,
+) -> Result<Exit, anyhow::Error> {
+    let Some(server) = Neighbour::find(&context.config.data_dir).await else {
+        return Err(NoServer(context.config.data_dir.clone(), context.program.clone()).into());
+    };
+    make_absolute(&context.config, &mut request);
+    warn_of_uncommitted(&context.config, &request);
+    let job = server.ask(Wish::Create(Box::new(request))).await?.job;
+    if as_json {
+        text::put(format_args!("{}\n", serde_json::json!({ "job_id": job.to_string() })))?;
+    } else {
+        eprintln!("The server at {} works on it.", server.url());
+        text::put(format_args!("{job}\n"))?;
+    }
+    Ok(Exit::OK)
+}
+
+/// A job can be left to a server only where one runs.
+#[derive(Debug, thiserror::Error)]
+#[error("no server runs on {0}; start one with `{1} serve`, or leave out --detach")]
+pub struct NoServer(PathBuf, String);
 
 /// The job that the flags and the file ask for.
 fn request(args: &RunArgs) -> Result<JobRequest, anyhow::Error> {
@@ -135,62 +166,75 @@ fn request(args: &RunArgs) -> Result<JobRequest, anyhow::Error> {
     request.no_checks |= args.no_checks;
     request.model = args.model.clone().or(request.model);
     request.effort = args.effort.map(Effort::from).or(request.effort);
-    request.budget_usd = args.budget_usd.clone().or(request.budget_usd);
-    request.max_turns = args.max_turns.or(request.max_turns);
+    request.no_review |= args.no_review;
+    request.limit(&args.limits.request());
     Ok(request)
 }
 
-/// Plans, creates and watches the job of `request`, with a server inside this process.
+/// Plans, creates and watches the job of `request`: with the server that runs on the data directory,
+/// else with one inside this process.
 pub async fn run_request(
     context: &Context,
     request: &JobRequest,
     out: Option<&Path>,
     as_json: bool,
 ) -> Result<Exit, anyhow::Error> {
-    let wish = {
-        let models = crate::serve::models(&context.config)?;
-        let planner = Planner {
-            job: &context.config.job,
-            git: &context.config.git,
-            models: &models,
-            today: crate::clock::SystemClock.now().date(),
-            local_paths: LocalPaths::Any,
-        };
-        let wish = planner.plan(request)?;
-        crate::job::check(&wish)?;
-        wish
-    };
-    warn_of_uncommitted(&context.config, request);
+    let mut request = request.clone();
+    make_absolute(&context.config, &mut request);
+    check(&context.config, &request)?;
+    warn_of_uncommitted(&context.config, &request);
     if let Some(dir) = out {
         std::fs::create_dir_all(dir)
             .with_context(|| format!("{} cannot be made", dir.display()))?;
     }
-    let server = Server::start(&context.config, None).await?;
-    let job = JobId(server.app.entropy().uuid_v7(server.app.clock().now()));
-    let id = server.app.new_command_id();
-    server.app.execute(job, id, Command::CreateJob(Box::new(wish)), &person()).await?;
+    let desk = Desk::open(&context.config).await?;
+    let job = desk.ask(Wish::Create(Box::new(request))).await?.job;
     eprintln!("Job {} ({})", text::short(&job), context.config.data_dir.display());
-    follow(context, &server, job, out, as_json).await
+    follow(context, &desk, job, out, as_json).await
+}
+
+/// What is wrong with a request is told before anything is started.
+fn check(config: &Config, request: &JobRequest) -> Result<(), anyhow::Error> {
+    let models = crate::serve::models(config)?;
+    let planner = Planner {
+        job: &config.job,
+        git: &config.git,
+        models: &models,
+        today: crate::clock::SystemClock.now().date(),
+        local_paths: LocalPaths::Any,
+    };
+    Ok(crate::job::check(&planner.plan(request)?)?)
+}
+
+/// A server has a working directory of its own.
+fn make_absolute(config: &Config, request: &mut JobRequest) {
+    for repository in &mut request.repositories {
+        let locator = crate::git::Locator::parse(repository, &config.git.allowed_hosts);
+        if let Some(path) = locator.ok().as_ref().and_then(crate::git::Locator::local_path) {
+            *repository = path.display().to_string();
+        }
+    }
 }
 
 /// Watches `job` to its end and tells how it went.
 pub async fn follow(
     context: &Context,
-    server: &Server,
+    desk: &Desk,
     job: JobId,
     out: Option<&Path>,
     as_json: bool,
 ) -> Result<Exit, anyhow::Error> {
-    server.dispatcher.take(job);
-    watch(context, server, job).await?;
-    // What the table says must be all that happened.
-    let head = server.app.log().head().await?.position;
-    if !server.views.at_least(head).await {
-        tracing::warn!("the views are behind the log; what follows may not be all");
+    if watch(context, desk, job).await? == Watched::Left {
+        eprintln!(
+            "\nThe server goes on with it. Stop it with: {} cancel {}",
+            context.program,
+            text::short(&job)
+        );
+        return Ok(Exit::OK);
     }
-    let read = reading::read(&server.app, &server.views, job).await?;
+    let (read, app) = desk.read(job).await?;
     let patches = match out {
-        Some(dir) => write_patches(&server.app, &read, dir).await?,
+        Some(dir) => write_patches(&app, &read, dir).await?,
         None => BTreeMap::new(),
     };
     if as_json {
@@ -206,14 +250,24 @@ pub async fn follow(
     Ok(exit(&read.overview))
 }
 
-/// Shows progress until every target has an outcome; Ctrl-C cancels.
-async fn watch(context: &Context, server: &Server, job: JobId) -> Result<(), anyhow::Error> {
-    let state = server.app.state(job).await?;
-    let Some(job_state) = &state.job else { return Ok(()) };
+/// How watching ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watched {
+    ToTheEnd,
+    /// The person has seen enough, and another process does the work.
+    Left,
+}
+
+/// Shows progress until every target has an outcome. Ctrl-C cancels a job whose server is this
+/// process, and only stops watching one of another's.
+async fn watch(context: &Context, desk: &Desk, job: JobId) -> Result<Watched, anyhow::Error> {
+    let eyes = desk.eyes().await?;
+    let state = eyes.state(job).await?;
+    let Some(job_state) = &state.job else { return Ok(Watched::ToTheEnd) };
     let mut progress = Progress::new(job_state, context.is_terminal);
     let mut interrupts = 0;
     loop {
-        let state = server.app.state(job).await?;
+        let state = eyes.state(job).await?;
         progress.show(&state);
         let is_done = state.job.as_ref().is_none_or(|job| job.finished || job.cancelled);
         if is_done {
@@ -223,27 +277,25 @@ async fn watch(context: &Context, server: &Server, job: JobId) -> Result<(), any
             () = tokio::time::sleep(LOOK) => {}
             _ = tokio::signal::ctrl_c(), if interrupts == 0 => {
                 interrupts += 1;
+                if matches!(desk, Desk::Other(_)) {
+                    progress.end();
+                    return Ok(Watched::Left);
+                }
                 eprintln!("\nCancelling: workers are stopped, what was done stays in the log.");
-                cancel(server, job).await?;
+                let reason = "interrupted at the terminal".to_owned();
+                desk.ask(Wish::Cancel { job, reason }).await?;
             }
         }
     }
     progress.end();
     let gone = async {
-        while server.dispatcher.has_workers(job) {
+        while desk.has_workers(job) {
             tokio::time::sleep(LOOK / 3).await;
         }
     };
     // Workers that leave by themselves have said all; the next server sweeps up after the rest.
     let _ = tokio::time::timeout(CANCEL_PATIENCE, gone).await;
-    Ok(())
-}
-
-async fn cancel(server: &Server, job: JobId) -> Result<(), anyhow::Error> {
-    let command =
-        Command::CancelJob { by: By::Person, reason: "interrupted at the terminal".to_owned() };
-    server.app.execute(job, server.app.new_command_id(), command, &person()).await?;
-    Ok(())
+    Ok(Watched::ToTheEnd)
 }
 
 /// What a script learns of the job: cancelled before budget before failed.
@@ -308,10 +360,4 @@ fn warn_of_uncommitted(config: &Config, request: &JobRequest) {
             );
         }
     }
-}
-
-/// Whoever sits at this terminal.
-pub fn person() -> Asker {
-    let name = std::env::var("USER").unwrap_or_else(|_| "person".to_owned());
-    Asker { actor: name, door: Door::Cli }
 }

@@ -1,5 +1,6 @@
 //! One turn: permits and calls until a response is recorded, or it is clear that none will be.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use cody_events::ids::{CallNumber, CommandId, JobId, TargetNumber, ThreadNumber, TurnNumber};
@@ -7,16 +8,17 @@ use cody_events::outcome::Outcome;
 use cody_events::raw::RawJson;
 use cody_events::thread::{
     CallClass, CallFailed, CallFailedPayload, CallPermitted, ClaudeTurn, ClaudeTurnPayload,
-    Purpose, StopReason,
+    Purpose, StopReason, StuckSign,
 };
 
 use super::budget::{self, Ask};
 use super::history::History;
-use super::{Advance, ConverseError, Converser, prompts};
+use super::{Advance, ConverseError, Converser, Known, prompts};
 use crate::app::{AppError, Asker};
 use crate::claude::blocks::{BlockView, text_block};
 use crate::claude::client::Reply;
 use crate::claude::failure::CallError;
+use crate::claude::price::Price;
 use crate::claude::request::Body;
 use crate::claude::retry::{GiveUp, RetryStep, next_step as next_try};
 use crate::job::state::{Job, Target, Thread};
@@ -31,6 +33,8 @@ struct Call {
     permit: CallPermitted,
     body: Body,
     betas: Vec<String>,
+    /// What its response is charged at.
+    price: Price,
 }
 
 /// What a call came to.
@@ -49,49 +53,64 @@ impl Converser {
         thread: ThreadNumber,
     ) -> Result<Advance, ConverseError> {
         self.settle_orphan(job, target).await?;
-        let history = self.read_history(job, target, thread).await?;
+        let known = self.read_history(job, target, thread).await?;
+        let history = &known.history;
         let mut failures = 0;
-        loop {
+        let mut place = None;
+        let advance = loop {
             let state = self.app.state(job).await?;
             let Some((job_state, target_state, thread_state)) = find(&state, target, thread) else {
-                return Ok(Advance::Stopped);
+                break Advance::Stopped;
             };
             match next_step(&state, target) {
                 NextStep::Converse { thread: asked } if asked == thread => {}
-                NextStep::Leave(_) => return Ok(Advance::Stopped),
-                _ => return Ok(Advance::Recorded),
+                NextStep::Leave(_) => break Advance::Stopped,
+                _ => break Advance::Recorded,
             }
-            let call = match self.prepare(job, job_state, target_state, thread_state, &history)? {
-                Prepared::Call(call, notice) => match self.permit(&call, notice).await? {
-                    Permitted::Yes => call,
-                    Permitted::Later => {
-                        self.app.clock().sleep(BUDGET_POLL).await;
-                        continue;
-                    }
-                    Permitted::No => return Ok(Advance::Stopped),
-                },
-                Prepared::Wait => {
-                    self.app.clock().sleep(BUDGET_POLL).await;
-                    continue;
-                }
-                Prepared::Spent => return Ok(budget_spent(job_state, target_state)),
+            let prepared = match self.line.is_first(job, target) {
+                true => self.prepare(job, job_state, target_state, thread_state, history)?,
+                false => Prepared::Wait,
             };
+            let permitted = match prepared {
+                Prepared::Call(call, notice) => match self.permit(&call, notice).await? {
+                    Permitted::Yes => Some(call),
+                    Permitted::Later => None,
+                    Permitted::No => break Advance::Stopped,
+                },
+                Prepared::Wait => None,
+                Prepared::Spent => break budget_spent(job_state, target_state),
+            };
+            let Some(call) = permitted else {
+                place.get_or_insert_with(|| self.line.join(job, target));
+                self.app.clock().sleep(BUDGET_POLL).await;
+                continue;
+            };
+            place = None;
             match self.make(&call, failures).await? {
-                Called::Recorded => return Ok(Advance::Recorded),
+                Called::Recorded => break Advance::Recorded,
                 Called::Conclude(outcome, why) => {
-                    return Ok(Advance::Conclude { outcome, evidence: vec![why] });
+                    break Advance::Conclude { outcome, evidence: vec![why] };
                 }
                 Called::Retry(after) => {
                     failures += 1;
                     self.app.clock().sleep(after).await;
                 }
             }
-        }
+        };
+        self.histories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put((job, target, thread), known);
+        Ok(advance)
     }
 
     /// A permit that no call of this process holds is of a server that died: its response, if there
     /// was one, is lost and charged in full.
-    async fn settle_orphan(&self, job: JobId, target: TargetNumber) -> Result<(), ConverseError> {
+    pub(super) async fn settle_orphan(
+        &self,
+        job: JobId,
+        target: TargetNumber,
+    ) -> Result<(), ConverseError> {
         let state = self.app.state(job).await?;
         let permit = state
             .job
@@ -116,15 +135,18 @@ impl Converser {
         self.record_failure(job, facts, message).await
     }
 
-    /// The conversation of `thread` so far.
+    /// The conversation of `thread` so far: what is known of it, and what came since.
     async fn read_history(
         &self,
         job: JobId,
         target: TargetNumber,
         thread: ThreadNumber,
-    ) -> Result<History, ConverseError> {
-        let mut history = History::default();
-        for told in self.app.events(job, 0).await? {
+    ) -> Result<Known, ConverseError> {
+        let key = (job, target, thread);
+        let known = self.histories.lock().unwrap_or_else(PoisonError::into_inner).pop(&key);
+        let Known { mut version, mut history } = known.unwrap_or_default();
+        for told in self.app.events(job, version).await? {
+            version = told.recorded.version;
             if !History::needs_payload(&told.event, target, thread) {
                 continue;
             }
@@ -135,7 +157,7 @@ impl Converser {
             };
             history.add(&told.event, payload.as_deref(), position)?;
         }
-        Ok(history)
+        Ok(Known { version, history })
     }
 
     /// The next call of the thread, within the budget.
@@ -150,7 +172,8 @@ impl Converser {
         let start =
             history.start().ok_or(ConverseError::Missing(target.number, "the thread's start"))?;
         let offer = self.models.lookup(&job_state.model, self.today())?;
-        let mut notice = notice_for(thread)?;
+        let warning = thread.progress.due_warning(thread.next_turn);
+        let mut notice = notice_for(thread, warning)?;
         let longest = history.request(&notice, u32::MAX)?.bytes.len();
         let bound = budget::input_bound(
             thread,
@@ -180,8 +203,10 @@ impl Converser {
             reserved_micros,
             price_table: self.models.version().to_owned(),
             last,
+            warning,
         };
-        let call = Call { job, permit, body, betas: start.betas.clone() };
+        let price = offer.price.clone();
+        let call = Call { job, permit, body, betas: start.betas.clone(), price };
         Ok(Prepared::Call(call, notice))
     }
 
@@ -222,9 +247,6 @@ impl Converser {
 
     async fn record_turn(&self, call: &Call, reply: Reply) -> Result<(), ConverseError> {
         let permit = &call.permit;
-        let state = self.app.state(call.job).await?;
-        let model = state.job.map(|job| job.model).unwrap_or_default();
-        let offer = self.models.lookup(&model, self.today())?;
         let response = reply.response;
         let tool_count = response
             .content
@@ -241,7 +263,7 @@ impl Converser {
             in_history: enters_history(stop_reason, &response.content, tool_count),
             tool_count: u32::try_from(tool_count).unwrap_or(u32::MAX),
             usage: response.usage,
-            cost_micros: offer.price.cost_micros(&response.usage),
+            cost_micros: call.price.cost_micros(&response.usage),
             ms: reply.total_ms,
             request_id: reply.request_id,
         };
@@ -251,7 +273,7 @@ impl Converser {
             stop_details: response.stop_details,
         };
         let command = Command::RecordTurn(Box::new((facts, payload)));
-        self.app.execute(call.job, call.command_id("turn"), command, &converser()).await?;
+        self.app.execute_at_last(call.job, call.command_id("turn"), command, &converser()).await?;
         Ok(())
     }
 
@@ -302,7 +324,7 @@ impl Converser {
     ) -> Result<(), ConverseError> {
         let id = command_id("failed", job, facts.target, facts.thread, facts.turn, facts.call);
         let command = Command::FailCall(Box::new((facts, CallFailedPayload { message })));
-        self.app.execute(job, id, command, &converser()).await?;
+        self.app.execute_at_last(job, id, command, &converser()).await?;
         Ok(())
     }
 
@@ -367,17 +389,21 @@ fn find(
     Some((job, target, target.thread(thread)?))
 }
 
-/// What the harness adds to the next request: after a cut-off response, or one that did nothing.
-fn notice_for(thread: &Thread) -> Result<Vec<RawJson>, serde_json::Error> {
+/// What the harness adds to the next request: after a cut-off response, or one that did nothing, and
+/// when the work leads nowhere.
+fn notice_for(
+    thread: &Thread,
+    warning: Option<StuckSign>,
+) -> Result<Vec<RawJson>, serde_json::Error> {
     if thread.purpose == Purpose::Review {
         return Ok(Vec::new());
     }
     let words = match (thread.truncations, thread.idle_turns) {
-        (0, 0) => return Ok(Vec::new()),
-        (0, _) => prompts::NUDGE,
-        (_, _) => prompts::CUT_OFF,
+        (0, 0) => None,
+        (0, _) => Some(prompts::NUDGE),
+        (_, _) => Some(prompts::CUT_OFF),
     };
-    Ok(vec![text_block(words)?])
+    words.into_iter().chain(warning.map(prompts::stuck)).map(text_block).collect()
 }
 
 /// Whether later requests carry this response. One that was cut off, refused, or says nothing at

@@ -7,15 +7,18 @@ mod budget;
 mod call;
 pub mod feedback;
 mod history;
+mod line;
 mod prompts;
 mod review;
 mod threads;
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cody_events::ids::{JobId, TargetNumber, ThreadNumber};
 use cody_events::outcome::Outcome;
+use lru::LruCache;
 use tokio::sync::watch;
 
 use crate::app::{App, AppError};
@@ -33,8 +36,24 @@ pub struct Converser {
     client: Client,
     limiter: Limiter,
     models: Arc<ModelTable>,
+    /// Threads that were lately asked for, so that a turn reads only what is new of its thread.
+    histories: Mutex<LruCache<ThreadKey, Known>>,
+    /// Who waits for money of a shared budget.
+    line: line::Line,
     /// The turn in flight of each target, so that it is asked for once however many wait for it.
     in_flight: Mutex<InFlight>,
+}
+
+/// Threads kept in memory: two for each of a few targets at work.
+const HISTORIES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+
+type ThreadKey = (JobId, TargetNumber, ThreadNumber);
+
+/// A thread's conversation up to a version of its job's stream.
+#[derive(Debug, Default)]
+struct Known {
+    version: u64,
+    history: history::History,
 }
 
 type InFlight = HashMap<(JobId, TargetNumber), watch::Receiver<Option<Advance>>>;
@@ -48,7 +67,9 @@ pub enum Advance {
     Conclude { outcome: Outcome, evidence: Vec<String> },
     /// Paused, cancelled or finished in the meantime.
     Stopped,
-    /// The log cannot be written, or holds what this version cannot read.
+    /// The log takes nothing now. Nothing was asked for; ask again.
+    Later,
+    /// The log holds what this version cannot read, or there is a mistake in this program.
     Broken(String),
 }
 
@@ -72,7 +93,15 @@ pub enum ConverseError {
 impl Converser {
     /// A converser over `app` that asks through `client`, at the pace of `limiter`.
     pub fn new(app: Arc<App>, client: Client, limiter: Limiter, models: Arc<ModelTable>) -> Self {
-        Self { app, client, limiter, models, in_flight: Mutex::default() }
+        Self {
+            app,
+            client,
+            limiter,
+            models,
+            histories: Mutex::new(LruCache::new(HISTORIES)),
+            line: line::Line::default(),
+            in_flight: Mutex::default(),
+        }
     }
 
     /// Asks for the next response of `thread`, or waits for the one in flight. Dropping the future
@@ -97,26 +126,68 @@ impl Converser {
         target: TargetNumber,
         thread: ThreadNumber,
     ) -> watch::Receiver<Option<Advance>> {
-        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_flight = self.lock_in_flight();
         if let Some(answer) = in_flight.get(&(job, target)) {
             return answer.clone();
         }
         let (tell, answer) = watch::channel(None);
         in_flight.insert((job, target), answer.clone());
-        let converser = Arc::clone(self);
+        let flight = Flight { converser: Arc::clone(self), job, target };
         tokio::spawn(async move {
-            let advance = converser.next_turn(job, target, thread).await.unwrap_or_else(|error| {
-                tracing::error!(%job, %target, %error, "conversation stopped");
-                Advance::Broken(error_chain(&error))
+            let advance = flight.converser.next_turn(job, target, thread).await;
+            let advance = advance.unwrap_or_else(|error| match error.is_passing() {
+                true => Advance::Later,
+                false => {
+                    tracing::error!(%job, %target, %error, "conversation stopped");
+                    Advance::Broken(error_chain(&error))
+                }
             });
-            converser
-                .in_flight
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&(job, target));
+            // Whoever is told that it ended may ask again at once.
+            drop(flight);
             tell.send_replace(Some(advance));
         });
         answer
+    }
+
+    /// Waits for the call that `target` may have in flight, of whatever thread: a new thread starts
+    /// when the last word of the old one is in the log.
+    async fn let_land(&self, job: JobId, target: TargetNumber) -> Result<(), ConverseError> {
+        let in_flight = self.lock_in_flight().get(&(job, target)).cloned();
+        if let Some(mut answer) = in_flight {
+            // Without its sender, the call has ended as well.
+            let _ = answer.wait_for(Option::is_some).await;
+        }
+        self.settle(job, target).await
+    }
+
+    /// Charges a call that an earlier server left behind: its response, if there was one, is lost.
+    pub async fn settle(&self, job: JobId, target: TargetNumber) -> Result<(), ConverseError> {
+        let is_ours = self.lock_in_flight().contains_key(&(job, target));
+        if is_ours { Ok(()) } else { self.settle_orphan(job, target).await }
+    }
+
+    fn lock_in_flight(&self) -> std::sync::MutexGuard<'_, InFlight> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A turn under way; the next may begin when it is dropped, however it ended.
+struct Flight {
+    converser: Arc<Converser>,
+    job: JobId,
+    target: TargetNumber,
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.converser.lock_in_flight().remove(&(self.job, self.target));
+    }
+}
+
+impl ConverseError {
+    /// Whether another time would do: the log could not be read or written just now.
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::App(error) if error.is_passing())
     }
 }
 

@@ -2,6 +2,7 @@
 //! call or a judgement. Recorded threads carry their own copy, so words may change between versions.
 
 use cody_events::evidence::{CheckedCommand, CommandOutput};
+use cody_events::thread::StuckSign;
 use serde_json::json;
 
 /// How Claude is to work on a change. The same for every target, so that all share one cache entry.
@@ -110,6 +111,27 @@ afterwards is kept.";
 /// What a response that was cut off is followed by.
 pub const CUT_OFF: &str = "Your last response was cut off at its length limit and was discarded, \
 nothing of it ran. Take smaller steps: fewer or shorter tool calls in one response.";
+
+/// What is said, once in a thread, of work that leads nowhere.
+pub fn stuck(sign: StuckSign) -> &'static str {
+    match sign {
+        StuckSign::SameWork => SAME_WORK,
+        StuckSign::EditUndo => EDIT_UNDO,
+        StuckSign::NoChange => NO_CHANGE,
+    }
+}
+
+const SAME_WORK: &str = "You have made the same tool calls three times in a row, with the same \
+results. Doing so again will give them again. Take another way, or call `finish`: with `cannot` and \
+what stops you, if nothing is left to try. If you go on like this, the work stops as it is.";
+
+const EDIT_UNDO: &str = "You are making, undoing and making again the same edits. Decide which state \
+of /repo is right and why, then move on from it, or call `finish`: with `cannot` and what stops you, if \
+neither is. If you go on like this, the work stops as it is.";
+
+const NO_CHANGE: &str = "For many turns nothing in /repo has changed. If you know enough, make the \
+change now. If nothing is to be changed, call `finish` with `already-compliant` or `not-applicable`; if \
+something stops you, with `cannot`. If you go on like this, the work stops as it is.";
 
 /// Why failing checks send a claim back: found ones that broke, and named ones that must pass.
 pub const FAILED_CHECKS: [&str; 2] = [

@@ -47,6 +47,7 @@ impl Converser {
         target: TargetNumber,
         patch: Option<&str>,
     ) -> Result<(), ConverseError> {
+        self.let_land(job, target).await?;
         let state = self.app.state(job).await?;
         let (job_state, target_state) = lookup(&state, target)?;
         let brief = self.brief(job, target).await?;

@@ -1,9 +1,10 @@
 //! Asks for workers and watches over them: pins bases, requests attempts, ends those whose worker
-//! is gone. It is woken by the log and by time, carries no state that the log has not, and may be
-//! woken twice for the same thing.
+//! is gone, and rounds whose time is up. It is woken by the log and by time, carries no state that
+//! the log has not, and may be woken twice for the same thing.
 
 mod bases;
 mod executor;
+mod wall_time;
 mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use cody_events::attempt::{AttemptEnd, Base, Executor as ExecutorKind};
 use cody_events::digest::Sha256;
+use cody_events::event::Event;
 use cody_events::ids::{CommandId, JobId, RequestId, TargetNumber};
 use cody_events::outcome::Outcome;
 
@@ -21,22 +23,24 @@ use crate::git::{FetchLimits, PackStore, WalkBudget};
 use crate::intake::Intake;
 use crate::job::state::Target;
 use crate::job::{Command, MAX_FRUITLESS_LOSSES};
-use crate::store::LogError;
+use crate::store::leases::Leases;
 use crate::store::side::{ClaimNonce, Process, SideTables};
+use crate::store::{Cursor, LogError};
 use crate::wire::WorkerSettings;
+use wall_time::WallTimes;
 
 pub use executor::{LocalExecutor, is_alive};
 
 /// How often the dispatcher looks even if nothing woke it.
 const TICK: Duration = Duration::from_millis(100);
+/// How often it looks while the log takes nothing.
+const SLOW_TICK: Duration = Duration::from_secs(1);
 
 /// How workers are asked for.
 #[derive(Debug, Clone)]
 pub struct DispatchOptions {
     /// Workers at work at once.
     pub parallel: usize,
-    /// How long a worker may be silent.
-    pub lease_ms: u64,
     pub data_dir: PathBuf,
     pub allowed_hosts: Vec<String>,
     pub github_token: Option<secrecy::SecretString>,
@@ -51,10 +55,12 @@ pub struct DispatchOptions {
 pub struct Dispatcher {
     app: Arc<App>,
     side: Arc<dyn SideTables>,
+    leases: Arc<Leases>,
     intake: Arc<Intake>,
     packs: PackStore,
     executor: LocalExecutor,
     options: DispatchOptions,
+    wall_times: WallTimes,
     jobs: Mutex<BTreeSet<JobId>>,
     /// Targets whose base is being fetched or whose worker is being started.
     preparing: Mutex<BTreeSet<(JobId, TargetNumber)>>,
@@ -68,6 +74,8 @@ struct Watched {
     job: JobId,
     target: TargetNumber,
     process: Option<Process>,
+    /// When, by the monotonic clock, its request was first seen to be over.
+    over_since: Option<Duration>,
 }
 
 /// Why the dispatcher could not do something.
@@ -96,6 +104,7 @@ impl Dispatcher {
     pub fn new(
         app: Arc<App>,
         side: Arc<dyn SideTables>,
+        leases: Arc<Leases>,
         intake: Arc<Intake>,
         packs: PackStore,
         executor: LocalExecutor,
@@ -104,10 +113,12 @@ impl Dispatcher {
         Self {
             app,
             side,
+            leases,
             intake,
             packs,
             executor,
             options,
+            wall_times: WallTimes::default(),
             jobs: Mutex::default(),
             preparing: Mutex::default(),
             watched: Mutex::default(),
@@ -119,9 +130,10 @@ impl Dispatcher {
         lock(&self.jobs).insert(job);
     }
 
-    /// Whether a worker of `job` may still be alive.
+    /// Whether a worker of `job` may still be alive, or is about to be.
     pub fn has_workers(&self, job: JobId) -> bool {
-        lock(&self.watched).values().any(|watched| watched.job == job)
+        lock(&self.preparing).iter().any(|(of, _)| *of == job)
+            || lock(&self.watched).values().any(|watched| watched.job == job)
     }
 
     /// Looks after its jobs for ever. Errors are logged, and tried again at the next look.
@@ -130,16 +142,39 @@ impl Dispatcher {
             tracing::error!(%error, "workers of an earlier server could not be adopted");
         }
         loop {
+            let mut is_well = true;
             let jobs: Vec<JobId> = lock(&self.jobs).iter().copied().collect();
             for job in jobs {
                 if let Err(error) = self.look_at(job).await {
                     tracing::error!(%job, %error, "a job could not be looked after");
+                    is_well = false;
                 }
             }
             if let Err(error) = self.watch().await {
                 tracing::error!(%error, "workers could not be watched");
+                is_well = false;
             }
-            self.app.clock().sleep(TICK).await;
+            self.app.clock().sleep(if is_well { TICK } else { SLOW_TICK }).await;
+        }
+    }
+
+    /// Takes care of every job that is created or opened again after `cursor`, for ever.
+    pub async fn follow(self: Arc<Self>, cursor: Cursor) {
+        let mut news = self.app.log().subscribe(cursor);
+        loop {
+            let Ok(page) = news.next_page().await else {
+                self.app.clock().sleep(SLOW_TICK).await;
+                continue;
+            };
+            for recorded in page {
+                let is_work = matches!(
+                    Event::decode(&recorded.kind, recorded.schema_version, &recorded.facts),
+                    Ok(Event::Created(_) | Event::Resumed(_) | Event::TargetReopened(_))
+                );
+                if let (true, Some(job)) = (is_work, JobId::from_stream(&recorded.stream)) {
+                    self.take(job);
+                }
+            }
         }
     }
 
@@ -149,6 +184,7 @@ impl Dispatcher {
         let Some(job_state) = state.job else { return Ok(()) };
         if (job_state.finished || job_state.cancelled) && !self.has_workers(job) {
             lock(&self.jobs).remove(&job);
+            self.wall_times.forget(job);
             return Ok(());
         }
         for target in job_state.targets.values() {
@@ -170,7 +206,7 @@ impl Dispatcher {
             }
             self.prepare(job, target.clone());
         }
-        Ok(())
+        self.end_late_rounds(job, &job_state).await
     }
 
     /// Pins the base and starts a worker, beside everything else.
@@ -213,8 +249,9 @@ impl Dispatcher {
         };
         self.side.put_nonce(row.clone()).await?;
         self.record_request(job, target, base, request).await?;
-        let watched = Watched { job, target: target.number, process: None };
+        let watched = Watched { job, target: target.number, process: None, over_since: None };
         lock(&self.watched).insert(request, watched);
+        self.leases.expect(request);
         let settings = &self.options.worker;
         match self.executor.start(job, target.number, request, &nonce, settings).await {
             Ok(process) => {
@@ -283,7 +320,7 @@ impl Dispatcher {
         let command = Command::EndAttempt { target, request, how, detail };
         let id = CommandId::derived(&["end", &request.to_string()]);
         self.app.execute(job, id, command, &dispatcher()).await?;
-        self.side.forget_request(request).await?;
+        self.leases.forget(request).await?;
         lock(&self.watched).remove(&request);
         self.executor.sweep(request).await;
         Ok(())

@@ -1,23 +1,33 @@
 //! Ends attempts whose worker is gone: its process ended without a word, its lease ran out, or its
 //! target needs it no more.
 
+use std::time::Duration;
+
 use cody_events::attempt::AttemptEnd;
 use cody_events::ids::RequestId;
 
+use crate::store::side::Process;
+
 use super::{DispatchError, Dispatcher, LocalExecutor, Watched, is_alive, lock};
-use crate::store::side::Lease;
+
+/// How long a worker may take to end after its request did.
+const LEAVING: Duration = Duration::from_secs(10);
 
 impl Dispatcher {
     /// Learns of the workers that an earlier server started. Those that live go on; those whose
     /// process was never noted cannot be told apart, and are fenced by ending their request.
     pub(super) async fn adopt(&self) -> Result<(), DispatchError> {
         for nonce in self.side.list_nonces().await? {
-            let watched = Watched { job: nonce.job, target: nonce.target, process: nonce.process };
+            let watched = Watched {
+                job: nonce.job,
+                target: nonce.target,
+                process: nonce.process,
+                over_since: None,
+            };
             match nonce.process {
                 Some(process) if is_alive(process) => {
-                    // Nobody could renew it while there was no server.
-                    let until = self.app.clock().now().plus_millis(self.options.lease_ms);
-                    self.side.renew_lease(nonce.request, until).await?;
+                    // Nobody could hear it while there was no server.
+                    self.leases.expect(nonce.request);
                     lock(&self.watched).insert(nonce.request, watched);
                 }
                 _ => {
@@ -34,23 +44,13 @@ impl Dispatcher {
     pub(super) async fn watch(&self) -> Result<(), DispatchError> {
         let watched: Vec<(RequestId, Watched)> =
             lock(&self.watched).iter().map(|(request, watched)| (*request, *watched)).collect();
-        if watched.is_empty() {
-            return Ok(());
-        }
-        let leases = self.side.list_leases().await?;
         for (request, watched) in watched {
-            let lease = leases.iter().find(|lease| lease.request == request);
-            self.watch_one(request, watched, lease).await?;
+            self.watch_one(request, watched).await?;
         }
         Ok(())
     }
 
-    async fn watch_one(
-        &self,
-        request: RequestId,
-        watched: Watched,
-        lease: Option<&Lease>,
-    ) -> Result<(), DispatchError> {
+    async fn watch_one(&self, request: RequestId, watched: Watched) -> Result<(), DispatchError> {
         // Its process is about to be noted.
         let Some(process) = watched.process else { return Ok(()) };
         let state = self.app.state(watched.job).await?;
@@ -74,11 +74,26 @@ impl Dispatcher {
             LocalExecutor::kill(process);
             return Ok(());
         }
-        let now = self.app.clock().now();
-        if is_open && lease.is_some_and(|lease| lease.expires_at < now) {
+        if !is_open {
+            self.see_off(request, process, watched);
+        } else if self.leases.has_expired(request) {
             LocalExecutor::kill(process);
             return end(AttemptEnd::Lost, "its lease ran out without a heartbeat").await;
         }
         Ok(())
+    }
+
+    /// A worker whose request is over cleans up and leaves; one that stays is ended.
+    fn see_off(&self, request: RequestId, process: Process, watched: Watched) {
+        let now = self.app.clock().monotonic();
+        match watched.over_since {
+            Some(since) if now.saturating_sub(since) > LEAVING => LocalExecutor::kill(process),
+            Some(_) => {}
+            None => {
+                if let Some(watched) = lock(&self.watched).get_mut(&request) {
+                    watched.over_since = Some(now);
+                }
+            }
+        }
     }
 }

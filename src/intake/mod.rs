@@ -5,18 +5,27 @@ mod evidence;
 mod story;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cody_events::attempt::Base as PinnedBase;
 use cody_events::diff::{DiffProduced, DiffProducedPayload, Patch};
 use cody_events::digest::{ObjectId, Sha256};
 use cody_events::ids::{CommandId, JobId, TargetNumber};
+use cody_events::job::By;
 use cody_events::outcome::Outcome;
 use cody_events::tree::{Blob, ChangedEntry};
 
-use crate::app::{App, AppError, Asker};
+use crate::app::{App, AppError, Asker, Executed};
 use crate::git::{self, Base, GitError, PackStore, RecordedTree};
-use crate::job::Command;
 use crate::job::command::FinishTarget;
+use crate::job::{Command, RejectionCode};
+
+/// How often a cancelled job's diffs are derived again because a worker changed a tree.
+const CANCEL_TRIES: u32 = 3;
+/// How long those diffs may take together.
+const CANCEL_PATIENCE: Duration = Duration::from_millis(800);
+/// As many diffs as one command's events have room for, next to each target's end.
+const MOST_PARTIAL_DIFFS: usize = 16;
 
 pub use evidence::review_claim;
 pub use story::Story;
@@ -106,6 +115,8 @@ impl Intake {
         outcome: Outcome,
         reasons: Vec<String>,
     ) -> Result<(), IntakeError> {
+        let (outcome, oversize) = self.within_diff_budget(job, target, outcome).await?;
+        let reasons = oversize.into_iter().chain(reasons).collect();
         let story = Story::read(&self.app, job, target).await?;
         let state = self.app.state(job).await?;
         let target_state = state.job.as_ref().and_then(|job| job.targets.get(&target));
@@ -122,6 +133,98 @@ impl Intake {
         let command = Command::FinishTarget(Box::new(finish));
         self.app.execute(job, id, command, &Asker::room("intake")).await?;
         Ok(())
+    }
+
+    /// Cancels a job, and keeps what its unfinished targets have changed so far.
+    pub async fn cancel(
+        &self,
+        job: JobId,
+        by: By,
+        reason: &str,
+        asker: &Asker,
+    ) -> Result<Executed, IntakeError> {
+        for _ in 0..CANCEL_TRIES {
+            // Workers are stopped only after this; what takes long is not worth the wait.
+            let diffs = tokio::time::timeout(CANCEL_PATIENCE, self.partial_diffs(job)).await;
+            let diffs = diffs.unwrap_or_default();
+            match self.try_cancel(job, by, reason, diffs, asker).await {
+                // A tree changed in between.
+                Err(AppError::Rejected(no)) if no.code == RejectionCode::OutOfOrder => {}
+                done => return Ok(done?),
+            }
+        }
+        Ok(self.try_cancel(job, by, reason, Vec::new(), asker).await?)
+    }
+
+    async fn try_cancel(
+        &self,
+        job: JobId,
+        by: By,
+        reason: &str,
+        diffs: Vec<(DiffProduced, DiffProducedPayload)>,
+        asker: &Asker,
+    ) -> Result<Executed, AppError> {
+        let command = Command::CancelJob { by, reason: reason.to_owned(), diffs };
+        self.app.execute(job, self.app.new_command_id(), command, asker).await
+    }
+
+    async fn partial_diffs(&self, job: JobId) -> Vec<(DiffProduced, DiffProducedPayload)> {
+        let state = self.app.state(job).await.unwrap_or_default();
+        let targets = state.job.map(|job| job.targets).unwrap_or_default();
+        let mut diffs = Vec::new();
+        let open = targets.values().filter(|t| t.outcome.is_none() && t.is_changed());
+        for target in open.take(MOST_PARTIAL_DIFFS) {
+            let Ok(story) = Story::read(&self.app, job, target.number).await else { continue };
+            match self.produced(job, target.number, Outcome::Cancelled, &story).await {
+                Ok(diff) => diffs.push(diff),
+                Err(error) => {
+                    tracing::warn!(%job, target = %target.number, %error, "no partial diff is kept");
+                }
+            }
+        }
+        diffs
+    }
+
+    /// Ends the round of `target` with `outcome`, unless its patch is larger than it may be: then
+    /// that is why it ends.
+    async fn within_diff_budget(
+        &self,
+        job: JobId,
+        target: TargetNumber,
+        outcome: Outcome,
+    ) -> Result<(Outcome, Option<String>), IntakeError> {
+        let reason = match outcome {
+            Outcome::DiffReady => self.oversize(job, target).await?,
+            Outcome::AlreadyCompliant
+            | Outcome::NotApplicable
+            | Outcome::FailedChecks
+            | Outcome::Objected
+            | Outcome::Refused
+            | Outcome::BudgetStopped
+            | Outcome::Stuck
+            | Outcome::Failed
+            | Outcome::Cancelled => None,
+        };
+        Ok(match reason {
+            Some(reason) => (Outcome::BudgetStopped, Some(reason)),
+            None => (outcome, None),
+        })
+    }
+
+    /// Why the patch of `target` is larger than its job allows, if it is.
+    pub async fn oversize(
+        &self,
+        job: JobId,
+        target: TargetNumber,
+    ) -> Result<Option<String>, IntakeError> {
+        let state = self.app.state(job).await?;
+        let most = state.job.as_ref().and_then(|job| {
+            let target = job.targets.get(&target).filter(|target| target.is_changed())?;
+            job.diff_bytes_left(target)
+        });
+        let Some(most) = most else { return Ok(None) };
+        let bytes = self.derive(job, target).await?.patch.bytes.len() as u64;
+        Ok((bytes > most).then(|| format!("The patch has {bytes} bytes, and may have {most}.")))
     }
 
     async fn produced(

@@ -67,9 +67,11 @@ impl Story {
                     self.finish = None;
                     self.baseline = None;
                 }
-                self.checks = None;
-                self.review = None;
-                self.refusal = None;
+                if e.why != ReopenReason::BudgetRaised {
+                    self.checks = None;
+                    self.review = None;
+                    self.refusal = None;
+                }
             }
             Event::ToolsRan(e) if e.target == target => {
                 self.tree = Some(e.tree_after);

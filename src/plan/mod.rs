@@ -2,11 +2,12 @@
 //! looked up. Nothing is fetched and nothing is recorded here; whether the job as a whole can be
 //! accepted is for `job` to say.
 
+mod limits;
 mod request;
 
 use std::path::{Path, PathBuf};
 
-use cody_events::job::{Effort, Limits, Location, Policy};
+use cody_events::job::{Effort, Limits, Location, Policy, SharedLimits};
 
 use crate::claude::models::{Date, ModelRefusal, ModelTable};
 use crate::config::{GitConfig, JobConfig};
@@ -14,6 +15,7 @@ use crate::git::{BadLocator, Locator};
 use crate::job::command::{Checks, CreateJob, CreateRules, ModelStanding, NewTarget};
 use crate::job::{Rejection, RejectionCode};
 
+pub use limits::LimitsRequest;
 pub use request::JobRequest;
 
 /// Which local paths a door may name.
@@ -77,6 +79,7 @@ impl Planner<'_> {
             model,
             effort: request.effort,
             bash: !request.no_bash,
+            skip_review: request.no_review,
             app_version: env!("CARGO_PKG_VERSION").to_owned(),
             rules: CreateRules {
                 max_targets: self.job.max_targets,
@@ -88,31 +91,21 @@ impl Planner<'_> {
     }
 
     fn limits(&self, request: &JobRequest) -> Result<Limits, Rejection> {
-        let dollars = |name: &str, text: &str| {
-            crate::config::micros(text).ok_or_else(|| {
-                Rejection::new(
-                    RejectionCode::BadLimits,
-                    format!("`{name}` is `{text}`, which is no amount of dollars."),
-                    "Write it like 2.50.",
-                )
-            })
-        };
-        Ok(Limits {
-            budget_micros: match &request.budget_usd {
-                Some(text) => dollars("budget_usd", text)?,
-                None => self.job.budget_micros,
-            },
-            job_budget_micros: request
-                .job_budget_usd
-                .as_deref()
-                .map(|text| dollars("job_budget_usd", text))
-                .transpose()?,
-            max_turns: request.max_turns.unwrap_or(self.job.max_turns),
+        request.limits().over(&Limits {
+            budget_micros: self.job.budget_micros,
+            job_budget_micros: None,
+            max_turns: self.job.max_turns,
             max_tokens: None,
             max_wall_ms: None,
             max_tool_ms: None,
             max_diff_bytes: None,
+            shared: SharedLimits::default(),
         })
+    }
+
+    /// The worst price of the smallest call to `model`, for a job whose prompt has so many bytes.
+    pub fn floor_call_micros(&self, model: &str, prompt_bytes: usize) -> u64 {
+        self.standing(model, prompt_bytes).1
     }
 
     /// Whether the model can be asked, and what its smallest call may cost. A first request has at

@@ -1,6 +1,7 @@
 //! What somebody asks for, in words of their own: the form of `job.toml`, and what doors fill in.
 //! Nothing is checked here but the shape.
 
+use super::LimitsRequest;
 use cody_events::job::{Effort, Policy};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -35,10 +36,67 @@ pub struct JobRequest {
     pub job_budget_usd: Option<String>,
     /// The most responses of Claude for each repository. Nothing means the server's default.
     pub max_turns: Option<u32>,
+    /// The most tokens, in and out, for each repository.
+    pub max_tokens: Option<u64>,
+    /// How many minutes workers may hold each repository.
+    pub max_minutes: Option<u64>,
+    /// How many minutes tools and checks of each repository may take.
+    pub max_tool_minutes: Option<u64>,
+    /// How many bytes each repository's patch may have.
+    pub max_diff_bytes: Option<u64>,
+    /// The most responses of Claude for all repositories together.
+    pub job_max_turns: Option<u32>,
+    /// The most tokens for all repositories together.
+    pub job_max_tokens: Option<u64>,
+    /// How many minutes workers may hold all repositories together.
+    pub job_max_minutes: Option<u64>,
+    /// How many minutes tools and checks of all repositories may take together.
+    pub job_max_tool_minutes: Option<u64>,
+    /// How many bytes all patches may have together.
+    pub job_max_diff_bytes: Option<u64>,
     /// What becomes of an accepted diff; nothing means that a person reviews it.
     pub policy: Option<Policy>,
     /// Whether Claude may not run commands.
     pub no_bash: bool,
+    /// Whether a change is taken without an independent review.
+    pub no_review: bool,
+}
+
+impl JobRequest {
+    /// The limits among it.
+    pub fn limits(&self) -> LimitsRequest {
+        LimitsRequest {
+            budget_usd: self.budget_usd.clone(),
+            job_budget_usd: self.job_budget_usd.clone(),
+            max_turns: self.max_turns,
+            max_tokens: self.max_tokens,
+            max_minutes: self.max_minutes,
+            max_tool_minutes: self.max_tool_minutes,
+            max_diff_bytes: self.max_diff_bytes,
+            job_max_turns: self.job_max_turns,
+            job_max_tokens: self.job_max_tokens,
+            job_max_minutes: self.job_max_minutes,
+            job_max_tool_minutes: self.job_max_tool_minutes,
+            job_max_diff_bytes: self.job_max_diff_bytes,
+        }
+    }
+
+    /// Lays limits over those among it.
+    pub fn limit(&mut self, limits: &LimitsRequest) {
+        let asked = self.limits();
+        self.budget_usd = limits.budget_usd.clone().or(asked.budget_usd);
+        self.job_budget_usd = limits.job_budget_usd.clone().or(asked.job_budget_usd);
+        self.max_turns = limits.max_turns.or(asked.max_turns);
+        self.max_tokens = limits.max_tokens.or(asked.max_tokens);
+        self.max_minutes = limits.max_minutes.or(asked.max_minutes);
+        self.max_tool_minutes = limits.max_tool_minutes.or(asked.max_tool_minutes);
+        self.max_diff_bytes = limits.max_diff_bytes.or(asked.max_diff_bytes);
+        self.job_max_turns = limits.job_max_turns.or(asked.job_max_turns);
+        self.job_max_tokens = limits.job_max_tokens.or(asked.job_max_tokens);
+        self.job_max_minutes = limits.job_max_minutes.or(asked.job_max_minutes);
+        self.job_max_tool_minutes = limits.job_max_tool_minutes.or(asked.job_max_tool_minutes);
+        self.job_max_diff_bytes = limits.job_max_diff_bytes.or(asked.job_max_diff_bytes);
+    }
 }
 
 /// An amount as text, also where it was written as a number: the shortest text that stands for a

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cody_events::job::{Effort, Limits, Location, Policy, TargetKind};
+use cody_events::job::{Effort, Limits, Location, Policy, SharedLimits, TargetKind};
 use tempfile::TempDir;
 
 use super::{JobRequest, LocalPaths, Planner};
@@ -111,6 +111,7 @@ fn a_request_becomes_a_command_with_all_defaults_filled_in() {
         max_wall_ms: None,
         max_tool_ms: None,
         max_diff_bytes: None,
+        shared: SharedLimits::default(),
     };
     assert_eq!(wish.limits, limits);
     assert_eq!((wish.policy, &wish.checks, wish.bash), (Policy::Review, &Checks::Detected, true));

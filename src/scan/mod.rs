@@ -114,6 +114,24 @@ impl Default for ScanLimits {
     }
 }
 
+impl ScanLimits {
+    /// A scan that counts files and looks into none.
+    pub fn counts_only() -> Self {
+        Self {
+            ranking_bytes: 0,
+            whole_file_bytes: 0,
+            head_bytes: 0,
+            manifests_parsed: 0,
+            shebangs_read: 0,
+            instruction_count: 0,
+            manifest_count: 0,
+            check_count: 0,
+            candidate_count: 0,
+            ..Self::default()
+        }
+    }
+}
+
 /// What a scan found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@
 //! knows SQLite. There is one logical writer, which gives positions; it answers an append only
 //! after the commit that holds it.
 
+pub mod leases;
 pub mod side;
 pub mod sqlite;
 pub mod subscription;

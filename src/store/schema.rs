@@ -103,8 +103,7 @@ CREATE TABLE leases (
     token_hash BLOB NOT NULL UNIQUE,
     worker TEXT NOT NULL,
     pid INTEGER NOT NULL,
-    process_start INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL
+    process_start INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE packs (
     repository TEXT NOT NULL,

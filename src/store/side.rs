@@ -30,7 +30,8 @@ pub struct Process {
     pub start: u64,
 }
 
-/// A worker's time-bound right to a target.
+/// A worker's right to a target, and how it is known again. How long it lasts is kept in memory, by
+/// [`super::leases::Leases`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     pub request: RequestId,
@@ -40,7 +41,6 @@ pub struct Lease {
     pub token_hash: Sha256,
     pub worker: String,
     pub process: Process,
-    pub expires_at: Timestamp,
 }
 
 /// The pack of a base that a repository was pinned to.
@@ -62,9 +62,6 @@ pub trait SideTables: Send + Sync {
     /// Writes the lease of a claim, in place of an earlier one of the same request.
     async fn put_lease(&self, lease: Lease) -> Result<(), LogError>;
     async fn find_lease(&self, token_hash: Sha256) -> Result<Option<Lease>, LogError>;
-    /// Prolongs a lease; false if there is none any more.
-    async fn renew_lease(&self, request: RequestId, until: Timestamp) -> Result<bool, LogError>;
-    async fn list_leases(&self) -> Result<Vec<Lease>, LogError>;
     /// Forgets a request: its nonce and its lease.
     async fn forget_request(&self, request: RequestId) -> Result<(), LogError>;
     async fn put_pack(&self, pack: PackRow) -> Result<(), LogError>;
@@ -78,8 +75,7 @@ pub trait SideTables: Send + Sync {
 }
 
 const NONCE: &str = "request, job, target, nonce_hash, pid, process_start, requested_at";
-const LEASE: &str =
-    "request, job, target, attempt, token_hash, worker, pid, process_start, expires_at";
+const LEASE: &str = "request, job, target, attempt, token_hash, worker, pid, process_start";
 
 #[async_trait]
 impl SideTables for SqliteLog {
@@ -127,7 +123,7 @@ impl SideTables for SqliteLog {
         self.write(move |connection| {
             connection
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO leases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                    "INSERT OR REPLACE INTO leases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 )?
                 .execute(params![
                     lease.request.0.as_bytes(),
@@ -138,7 +134,6 @@ impl SideTables for SqliteLog {
                     lease.worker,
                     lease.process.pid,
                     lease.process.start.cast_signed(),
-                    lease.expires_at.as_micros(),
                 ])?;
             Ok(())
         })
@@ -151,26 +146,6 @@ impl SideTables for SqliteLog {
                 .prepare_cached(&format!("SELECT {LEASE} FROM leases WHERE token_hash = ?1"))?
                 .query_row([token_hash.as_bytes()], read_lease)
                 .optional()
-        })
-        .await
-    }
-
-    async fn renew_lease(&self, request: RequestId, until: Timestamp) -> Result<bool, LogError> {
-        self.write(move |connection| {
-            let changed = connection
-                .prepare_cached("UPDATE leases SET expires_at = ?2 WHERE request = ?1")?
-                .execute(params![request.0.as_bytes(), until.as_micros()])?;
-            Ok(changed > 0)
-        })
-        .await
-    }
-
-    async fn list_leases(&self) -> Result<Vec<Lease>, LogError> {
-        self.read(|connection| {
-            connection
-                .prepare_cached(&format!("SELECT {LEASE} FROM leases ORDER BY request"))?
-                .query_map([], read_lease)?
-                .collect()
         })
         .await
     }
@@ -272,7 +247,6 @@ fn read_lease(row: &Row<'_>) -> rusqlite::Result<Lease> {
         token_hash: Sha256(row.get(4)?),
         worker: row.get(5)?,
         process: Process { pid: row.get(6)?, start: row.get::<_, i64>(7)?.cast_unsigned() },
-        expires_at: Timestamp(row.get(8)?),
     })
 }
 

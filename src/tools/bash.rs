@@ -66,7 +66,7 @@ async fn run_script(context: &ToolContext, sandbox: &Sandbox, script: String) ->
         cache: None,
         session: context.session.clone(),
         env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-        timeout: context.timeout,
+        timeout: context.time_left(),
         output_cap: context.output_cap,
     };
     match sandbox.run(&command).await {

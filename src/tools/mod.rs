@@ -61,6 +61,8 @@ pub struct ToolContext {
     pub session: Option<ShellSession>,
     /// For one call of `bash`.
     pub timeout: Duration,
+    /// When the turn's last call has to be done, if its job limits the time of tools.
+    pub end: Option<Instant>,
     /// Bytes kept of the output of one call of `bash`.
     pub output_cap: u64,
     pub outputs: Arc<dyn Outputs>,
@@ -68,6 +70,14 @@ pub struct ToolContext {
     pub first_note: Option<String>,
     /// The number of the turn, which whole outputs are found by.
     pub turn: u32,
+}
+
+impl ToolContext {
+    /// What a call of `bash` may take now.
+    pub fn time_left(&self) -> Duration {
+        let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));
+        left.map_or(self.timeout, |left| left.min(self.timeout))
+    }
 }
 
 impl fmt::Debug for ToolContext {

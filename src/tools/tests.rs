@@ -47,6 +47,7 @@ impl Workshop {
             fs::write(path, content).unwrap();
         }
         let context = ToolContext {
+            end: None,
             root,
             sandbox: None,
             git_dir: None,

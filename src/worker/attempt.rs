@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cody_events::attempt::AttemptEnd;
 use cody_events::digest::ObjectId;
@@ -150,17 +150,18 @@ impl Attempt {
                 Step::Wait => continue,
                 Step::Leave { how } => return Ok(how),
                 Step::Scan => scan::scan(self).await,
-                Step::RunChecks { phase, tree, commands } => {
+                Step::RunChecks { phase, tree, commands, time_left_ms } => {
                     is_next_claudes = phase == CheckPhase::Baseline;
-                    checks::run(self, phase, tree, commands).await
+                    checks::run(self, phase, tree, commands, TimeLeft::new(time_left_ms)).await
                 }
-                Step::RunTools { thread, turn, tools } => {
+                Step::RunTools { thread, turn, tools, time_left_ms } => {
                     // A turn is only ever rerun in a fresh directory.
                     let mut place = match workplace.take() {
                         Some(place) => place,
                         None => Workplace::prepare(self).await?,
                     };
-                    let ran = place.run(self, thread, turn, &tools).await;
+                    let ran =
+                        place.run(self, thread, turn, &tools, TimeLeft::new(time_left_ms)).await;
                     if ran.is_ok() {
                         workplace = Some(place);
                     }
@@ -193,6 +194,26 @@ impl Attempt {
             }
         };
         self.connection.post::<_, Receipt>("end", &report).await.map(|_| ())
+    }
+}
+
+/// When the commands of one step have to be done, if their job limits them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TimeLeft(Option<Instant>);
+
+impl TimeLeft {
+    fn new(left_ms: Option<u64>) -> Self {
+        Self(left_ms.map(|ms| Instant::now() + Duration::from_millis(ms)))
+    }
+
+    /// What a command may take that usually may take `usual`.
+    pub fn at_most(self, usual: Duration) -> Duration {
+        let left = self.0.map(|end| end.saturating_duration_since(Instant::now()));
+        left.map_or(usual, |left| left.min(usual))
+    }
+
+    pub fn end(self) -> Option<Instant> {
+        self.0
     }
 }
 

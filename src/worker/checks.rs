@@ -8,7 +8,7 @@ use cody_events::attempt::SandboxBackend;
 use cody_events::digest::ObjectId;
 use cody_events::evidence::{CheckPhase, CheckSkip, CheckedCommand, CommandOutput};
 
-use super::attempt::{Attempt, create_dir, remove};
+use super::attempt::{Attempt, TimeLeft, create_dir, remove};
 use super::{WorkerError, blocking};
 use crate::git::{self, Base, RecordedTree};
 use crate::sandbox::SandboxCommand;
@@ -23,6 +23,7 @@ pub(super) async fn run(
     phase: CheckPhase,
     tree: ObjectId,
     commands: Vec<String>,
+    time_left: TimeLeft,
 ) -> Result<(), WorkerError> {
     let skipped = match attempt.sandbox.backend() {
         _ if commands.is_empty() => Some(CheckSkip::NoCommands),
@@ -42,7 +43,7 @@ pub(super) async fn run(
         let cache = attempt.dir.join("cache");
         report.cache = cache.exists().then(|| CACHE.to_owned());
         create_dir(&cache).await?;
-        let ran = run_commands(attempt, tree, &commands, &dir, &cache).await;
+        let ran = run_commands(attempt, tree, &commands, &dir, &cache, time_left).await;
         if phase != CheckPhase::Baseline {
             remove(&dir).await;
         }
@@ -58,11 +59,13 @@ async fn run_commands(
     commands: &[String],
     dir: &Path,
     cache: &Path,
+    time_left: TimeLeft,
 ) -> Result<(Vec<CheckedCommand>, Vec<CommandOutput>), WorkerError> {
     let mut results = Vec::with_capacity(commands.len());
     let mut outputs = Vec::with_capacity(commands.len());
     check_out(attempt, tree, dir).await?;
     let git_dir = attempt.git_dir(&dir.join("git")).await?;
+    let usual = Duration::from_millis(attempt.settings.check_timeout_ms);
     for command in commands {
         let ran = attempt
             .sandbox
@@ -74,7 +77,7 @@ async fn run_commands(
                 cache: Some(cache.to_owned()),
                 session: None,
                 env: check_environment(),
-                timeout: Duration::from_millis(attempt.settings.check_timeout_ms),
+                timeout: time_left.at_most(usual),
                 output_cap: attempt.settings.output_bytes,
             })
             .await?;

@@ -17,6 +17,7 @@ pub(super) async fn scan(attempt: &Attempt) -> Result<(), WorkerError> {
     let assignment = &attempt.assignment;
     let (pack, commit) = attempt.pack()?;
     let prompt = assignment.prompt.clone();
+    let looks = attempt.settings.scan;
     let branch = assignment.base.branch.clone();
     let found = blocking(move || {
         let base = Base::open(&pack, commit)?;
@@ -28,7 +29,8 @@ pub(super) async fn scan(attempt: &Attempt) -> Result<(), WorkerError> {
             default_branch: Some(&branch),
             prompt: &prompt,
         };
-        Ok(crate::scan::scan(&input, &ScanLimits::default()))
+        let limits = if looks { ScanLimits::default() } else { ScanLimits::counts_only() };
+        Ok(crate::scan::scan(&input, &limits))
     })
     .await?;
     let report = report(attempt, &found);

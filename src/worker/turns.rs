@@ -11,7 +11,7 @@ use cody_events::digest::ObjectId;
 use cody_events::ids::{ThreadNumber, TurnNumber};
 use cody_events::tree::{Blob, ChangedEntry, Entry, RepoPath};
 
-use super::attempt::{Attempt, create_dir};
+use super::attempt::{Attempt, TimeLeft, create_dir};
 use super::connection::Connection;
 use super::{WorkerError, blocking};
 use crate::git::{self, Base, RecordedTree, StatCache, WalkCaps, WalkWarning};
@@ -74,8 +74,10 @@ impl Workplace {
         thread: ThreadNumber,
         turn: TurnNumber,
         asked: &[AskedTool],
+        time_left: TimeLeft,
     ) -> Result<(), WorkerError> {
         self.context.turn = turn.0;
+        self.context.end = time_left.end();
         let asked: Vec<tools::AskedTool> = asked
             .iter()
             .map(|tool| tools::AskedTool {
@@ -164,6 +166,7 @@ fn context(
         outputs: Arc::new(RecordedOutputs(Arc::clone(&attempt.connection))),
         first_note: attempt.assignment.took_over.then(|| TOOK_OVER.to_owned()),
         turn: 0,
+        end: None,
     })
 }
 

@@ -87,6 +87,10 @@ impl Clock for SetClock {
         Timestamp(self.0.load(Ordering::SeqCst))
     }
 
+    fn monotonic(&self) -> Duration {
+        Duration::from_micros(self.now().as_micros().unsigned_abs())
+    }
+
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }

@@ -12,7 +12,9 @@ use cody_batch::store::{Append, Expected, Log, SqliteLog};
 use cody_events::envelope::{Door, NewEvent};
 use cody_events::event::Event;
 use cody_events::ids::{CommandId, JobId, TargetNumber};
-use cody_events::job::{By, CheckSource, Created, CreatedTarget, Limits, Policy, TargetKind};
+use cody_events::job::{
+    By, CheckSource, Created, CreatedTarget, Limits, Policy, SharedLimits, TargetKind,
+};
 use cody_events::job::{Paused, Resumed};
 use cody_events::time::Timestamp;
 use cody_projections::{build, jobs};
@@ -82,11 +84,13 @@ fn created() -> Created {
             max_wall_ms: None,
             max_tool_ms: None,
             max_diff_bytes: None,
+            shared: SharedLimits::default(),
         },
         model: "claude-test".to_owned(),
         effort: None,
         checks: CheckSource::Off,
         bash: false,
+        skip_review: false,
         app_version: "0".to_owned(),
     }
 }

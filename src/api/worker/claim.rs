@@ -30,9 +30,8 @@ pub async fn claim(
     }
     let attempt = start_attempt(&door, &claim).await?;
     let token = door.app.entropy().secret();
-    let expires_at = door.app.clock().now().plus_millis(door.lease_ms);
-    door.side
-        .put_lease(Lease {
+    door.leases
+        .grant(Lease {
             request: claim.request,
             job: claim.job,
             target: claim.target,
@@ -40,7 +39,6 @@ pub async fn claim(
             token_hash: Sha256::of(token.as_bytes()),
             worker: claim.worker.clone(),
             process: Process { pid: claim.pid, start: claim.process_start },
-            expires_at,
         })
         .await?;
     assignment(&door, &claim, attempt, token).await.map(Json)
@@ -93,7 +91,7 @@ async fn assignment(
     Ok(Assignment {
         attempt,
         token,
-        lease_ms: door.lease_ms,
+        lease_ms: u64::try_from(door.leases.term().as_millis()).unwrap_or(u64::MAX),
         heartbeat_ms: door.heartbeat_ms,
         repository: target.repository.clone(),
         pack_dir: Some(door.packs.dir(&base.pack)),
@@ -104,15 +102,11 @@ async fn assignment(
     })
 }
 
-/// Renews a lease, and tells the worker whether it is still wanted.
+/// Tells a worker whether it is still wanted. That it asked renews its lease, as every message does.
 pub async fn heartbeat(
     State(door): State<WorkerDoor>,
     Holder(lease): Holder,
 ) -> Result<Json<Heartbeat>, DoorError> {
-    let until = door.app.clock().now().plus_millis(door.lease_ms);
-    if !door.side.renew_lease(lease.request, until).await? {
-        return Err(DoorError::Unauthorized);
-    }
     let state = door.app.state(lease.job).await?;
     Ok(Json(match next_step(&state, lease.target) {
         NextStep::Leave(Leave::Cancelled | Leave::Finished) => Heartbeat::Leave,

@@ -21,6 +21,7 @@ use crate::git::PackStore;
 use crate::intake::{Intake, IntakeError};
 use crate::job::RejectionCode;
 use crate::store::LogError;
+use crate::store::leases::Leases;
 use crate::store::side::{Lease, SideTables};
 use crate::wire::{MAX_BODY_BYTES, Refusal};
 
@@ -32,7 +33,7 @@ pub struct WorkerDoor {
     pub converser: Arc<Converser>,
     pub intake: Arc<Intake>,
     pub packs: PackStore,
-    pub lease_ms: u64,
+    pub leases: Arc<Leases>,
     pub heartbeat_ms: u64,
 }
 
@@ -109,13 +110,8 @@ impl FromRequestParts<WorkerDoor> for Holder {
     type Rejection = DoorError;
 
     async fn from_request_parts(parts: &mut Parts, door: &WorkerDoor) -> Result<Self, DoorError> {
-        let token = parts
-            .headers
-            .get(axum::http::header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "))
-            .ok_or(DoorError::Unauthorized)?;
+        let token = crate::api::bearer(&parts.headers).ok_or(DoorError::Unauthorized)?;
         let hash = Sha256::of(token.as_bytes());
-        door.side.find_lease(hash).await?.map(Self).ok_or(DoorError::Unauthorized)
+        door.leases.hear(hash).await?.map(Self).ok_or(DoorError::Unauthorized)
     }
 }

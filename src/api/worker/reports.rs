@@ -7,9 +7,10 @@ use cody_events::envelope::Door;
 use cody_events::event::Event;
 use cody_events::evidence::RepoScanned;
 use cody_events::ids::{AttemptNumber, CommandId, JobId, TargetNumber, ThreadNumber, TurnNumber};
+use cody_events::raw::RawJson;
 use cody_events::thread::{RanTool, ToolsRan, ToolsRanPayload};
 
-use super::steps::checks_command;
+use super::steps::{asked_tools, checks_command};
 use super::{DoorError, Holder, WorkerDoor};
 use crate::app::Asker;
 use crate::converse::feedback;
@@ -17,7 +18,8 @@ use crate::intake::Story;
 use crate::job::Command;
 use crate::store::side::Lease;
 use crate::wire::{
-    ChecksReport, EndReport, OutputAnswer, OutputRequest, Receipt, ScanReport, ToolsReport,
+    AskedTool, ChecksReport, EndReport, OutputAnswer, OutputRequest, Receipt, ScanReport,
+    ToolsReport,
 };
 
 /// Tools of one turn that the facts have room for; more stand in the payload.
@@ -85,7 +87,11 @@ pub async fn tools(
     };
     let trees = (report.tree_before, report.tree_after);
     let (thread, turn) = (report.thread, report.turn);
-    let ran = tools_ran(lease.target, lease.attempt, thread, turn, report.tools, trees, &payload)?;
+    let asked = asked_tools(&door.app, lease.job, lease.target, thread, turn).await?;
+    let (facts, payload) =
+        tools_ran(lease.target, lease.attempt, thread, turn, report.tools, trees, &payload)?;
+    let work_hash = Some(work_hash(&asked, &payload.results));
+    let ran = (ToolsRan { work_hash, ..facts }, payload);
     let id = tools_command(lease.job, lease.target, thread, turn);
     execute(&door, &lease, id, Command::RecordTools(Box::new(ran))).await
 }
@@ -96,15 +102,9 @@ pub async fn output(
     Holder(lease): Holder,
     Json(request): Json<OutputRequest>,
 ) -> Result<Json<OutputAnswer>, DoorError> {
-    let events = door.app.events(lease.job, 0).await?;
-    let position = events.iter().rev().find_map(|told| match &told.event {
-        Event::ToolsRan(e) if e.target == lease.target && e.turn == request.turn => {
-            Some(told.recorded.position)
-        }
-        _ => None,
-    });
-    let payload = match position {
-        Some(position) => door.app.payload_of::<ToolsRan>(position).await?,
+    let is_meant = |event: &Event| matches!(event, Event::ToolsRan(e) if e.target == lease.target && e.turn == request.turn);
+    let payload = match door.app.find_last(lease.job, is_meant).await? {
+        Some(told) => door.app.payload_of::<ToolsRan>(told.recorded.position).await?,
         None => None,
     };
     let output = payload
@@ -127,7 +127,7 @@ pub async fn end(
     };
     let id = CommandId::derived(&["end", &lease.request.to_string()]);
     let receipt = execute(&door, &lease, id, command).await?;
-    door.side.forget_request(lease.request).await?;
+    door.leases.forget(lease.request).await?;
     Ok(receipt)
 }
 
@@ -162,8 +162,27 @@ pub(super) fn tools_ran(
         blob_bytes: payload.blobs.iter().map(|blob| blob.content.len() as u64).sum(),
         finish: payload.finish.as_ref().map(|finish| finish.outcome),
         interrupted: false,
+        work_hash: None,
+        total_ms: (!fits).then(|| payload.tools.iter().map(|tool| tool.ms).sum()),
     };
     Ok((facts, payload))
+}
+
+/// What a turn's tools were asked and gave, without ids and times: the same work has the same hash.
+fn work_hash(asked: &[AskedTool], results: &[RawJson]) -> Sha256 {
+    let mut work = Vec::new();
+    for tool in asked {
+        work.extend_from_slice(tool.name.as_bytes());
+        work.push(0);
+        work.extend_from_slice(tool.input.get().as_bytes());
+        work.push(0);
+    }
+    for result in results {
+        let content = result.read::<serde_json::Value>().map(|mut block| block["content"].take());
+        work.extend_from_slice(content.unwrap_or_default().to_string().as_bytes());
+        work.push(0);
+    }
+    Sha256::of(&work)
 }
 
 /// The id under which the tools of a turn are recorded once.

@@ -11,15 +11,17 @@ use cody_events::evidence::{CheckPhase, RepoScanned};
 use cody_events::ids::{AttemptNumber, CommandId, JobId, TargetNumber, ThreadNumber, TurnNumber};
 use cody_events::job::Created;
 use cody_events::outcome::Outcome;
-use cody_events::thread::{ClaudeTurn, Purpose, RanTool, ToolName, ToolsRan, ToolsRanPayload};
+use cody_events::thread::{
+    ClaudeTurn, Purpose, RanTool, StuckSign, ToolName, ToolsRan, ToolsRanPayload,
+};
 
 use super::reports::{tools_command, tools_ran};
 use super::{DoorError, Holder, WorkerDoor};
-use crate::app::Asker;
+use crate::app::{App, Asker};
 use crate::claude::blocks::{BlockView, tool_result};
 use crate::converse::{Advance, ReviewMaterial, feedback};
 use crate::intake::{Story, review_claim};
-use crate::job::state::Target;
+use crate::job::state::{Job, SpentLimit, Target};
 use crate::job::{Command, JobState, NextStep, next_step};
 use crate::job::{Conclusion, Leave};
 use crate::wire::{AskedTool, Step, TreeAnswer};
@@ -80,11 +82,14 @@ impl Steps<'_> {
                 NextStep::Scan => return Ok(Step::Scan),
                 NextStep::RunChecks { phase, tree } => {
                     let commands = self.commands().await?;
-                    return Ok(Step::RunChecks { phase, tree, commands });
+                    let time_left_ms = self.time_left_ms(&state);
+                    return Ok(Step::RunChecks { phase, tree, commands, time_left_ms });
                 }
                 NextStep::RunTools { thread, turn } => {
-                    let tools = self.asked_tools(thread, turn).await?;
-                    return Ok(Step::RunTools { thread, turn, tools });
+                    let tools =
+                        asked_tools(&self.door.app, self.job, self.target, thread, turn).await?;
+                    let time_left_ms = self.time_left_ms(&state);
+                    return Ok(Step::RunTools { thread, turn, tools, time_left_ms });
                 }
                 NextStep::Leave(why) => {
                     let how = match why {
@@ -156,8 +161,16 @@ impl Steps<'_> {
     }
 
     async fn converse(&self, thread: ThreadNumber) -> Result<(), DoorError> {
+        if let Some(reason) = self.door.intake.oversize(self.job, self.target).await? {
+            let stopped = Outcome::BudgetStopped;
+            return Ok(self
+                .door
+                .intake
+                .conclude(self.job, self.target, stopped, vec![reason])
+                .await?);
+        }
         match self.door.converser.advance(self.job, self.target, thread).await {
-            Advance::Recorded | Advance::Stopped => Ok(()),
+            Advance::Recorded | Advance::Stopped | Advance::Later => Ok(()),
             Advance::Conclude { outcome, evidence } => {
                 Ok(self.door.intake.conclude(self.job, self.target, outcome, evidence).await?)
             }
@@ -191,7 +204,7 @@ impl Steps<'_> {
         thread: ThreadNumber,
         turn: TurnNumber,
     ) -> Result<(), DoorError> {
-        let asked = self.asked_tools(thread, turn).await?;
+        let asked = asked_tools(&self.door.app, self.job, self.target, thread, turn).await?;
         let tree = self.target_state(state)?.tree.unwrap_or(cody_events::digest::ObjectId::ZERO);
         let mut results = Vec::with_capacity(asked.len());
         let mut tools = Vec::with_capacity(asked.len());
@@ -215,33 +228,6 @@ impl Steps<'_> {
         let command = Command::RecordTools(Box::new(ran));
         self.door.app.execute(self.job, id, command, &Asker::room("converser")).await?;
         Ok(())
-    }
-
-    /// The tools that the response of `turn` asks for.
-    async fn asked_tools(
-        &self,
-        thread: ThreadNumber,
-        turn: TurnNumber,
-    ) -> Result<Vec<AskedTool>, DoorError> {
-        let events = self.door.app.events(self.job, 0).await?;
-        let position = events.iter().rev().find_map(|told| match &told.event {
-            Event::ClaudeTurn(e) if (e.target, e.thread, e.turn) == (self.target, thread, turn) => {
-                Some(told.recorded.position)
-            }
-            _ => None,
-        });
-        let Some(position) = position else { return Ok(Vec::new()) };
-        let Some(payload) = self.door.app.payload_of::<ClaudeTurn>(position).await? else {
-            return Ok(Vec::new());
-        };
-        Ok(payload
-            .content
-            .iter()
-            .filter_map(|block| match BlockView::of(block) {
-                BlockView::ToolUse { id, name, input } => Some(AskedTool { id, name, input }),
-                _ => None,
-            })
-            .collect())
     }
 
     /// The commands that check this target.
@@ -278,6 +264,11 @@ impl Steps<'_> {
         Ok(ReviewMaterial { claim, checks, patch })
     }
 
+    fn time_left_ms(&self, state: &JobState) -> Option<u64> {
+        let job = state.job.as_ref()?;
+        job.tool_ms_left(job.targets.get(&self.target)?)
+    }
+
     fn target_state<'s>(&self, state: &'s JobState) -> Result<&'s Target, DoorError> {
         state
             .job
@@ -285,6 +276,29 @@ impl Steps<'_> {
             .and_then(|job| job.targets.get(&self.target))
             .ok_or(DoorError::Unauthorized)
     }
+}
+
+/// The tools that the response of `turn` asks for.
+pub(super) async fn asked_tools(
+    app: &App,
+    job: JobId,
+    target: TargetNumber,
+    thread: ThreadNumber,
+    turn: TurnNumber,
+) -> Result<Vec<AskedTool>, DoorError> {
+    let is_meant = |event: &Event| matches!(event, Event::ClaudeTurn(e) if (e.target, e.thread, e.turn) == (target, thread, turn));
+    let Some(told) = app.find_last(job, is_meant).await? else { return Ok(Vec::new()) };
+    let Some(payload) = app.payload_of::<ClaudeTurn>(told.recorded.position).await? else {
+        return Ok(Vec::new());
+    };
+    Ok(payload
+        .content
+        .iter()
+        .filter_map(|block| match BlockView::of(block) {
+            BlockView::ToolUse { id, name, input } => Some(AskedTool { id, name, input }),
+            _ => None,
+        })
+        .collect())
 }
 
 /// The id under which the checks of one claim, or the baseline, are recorded once.
@@ -323,13 +337,9 @@ fn reasons(state: &JobState, target: TargetNumber, why: Conclusion) -> Vec<Strin
         }
         Conclusion::Refusal => "Claude declined the request.".to_owned(),
         Conclusion::ContextFull => "The conversation fills the model's context.".to_owned(),
-        Conclusion::TurnsSpent => {
-            format!("The limit of {} turns is reached.", job.map_or(0, |job| job.limits.max_turns))
-        }
-        Conclusion::TokensSpent => format!(
-            "The limit of tokens is reached: {} were used.",
-            job.and_then(|job| job.targets.get(&target)).map_or(0, |target| target.tokens)
-        ),
+        Conclusion::LimitSpent(limit) => limit_spent(job, target, limit),
+        Conclusion::LedNowhere(sign) => led_nowhere(sign).to_owned(),
+        Conclusion::Unreviewed => "The job asked for no review.".to_owned(),
         Conclusion::KeptBeingCutOff => {
             "Response after response was cut off at its length limit.".to_owned()
         }
@@ -341,4 +351,28 @@ fn reasons(state: &JobState, target: TargetNumber, why: Conclusion) -> Vec<Strin
         }
     };
     vec![words]
+}
+
+fn limit_spent(job: Option<&Job>, target: TargetNumber, limit: SpentLimit) -> String {
+    let Some(job) = job else { return String::new() };
+    let Some(one) = job.targets.get(&target) else { return String::new() };
+    let sum = |of: fn(&Target) -> u64| job.targets.values().map(of).sum::<u64>();
+    let (what, own, all) = match limit {
+        SpentLimit::Turns => ("turns", u64::from(one.turns), sum(|t| u64::from(t.turns))),
+        SpentLimit::Tokens => ("tokens", one.tokens, sum(|t| t.tokens)),
+        SpentLimit::ToolTime => ("milliseconds of tools", one.tool_ms, sum(|t| t.tool_ms)),
+    };
+    format!("A limit is reached: {own} {what} were used, and {all} by all targets together.")
+}
+
+fn led_nowhere(sign: StuckSign) -> &'static str {
+    match sign {
+        StuckSign::SameWork => {
+            "Claude kept making the same tool calls with the same results, also after a warning."
+        }
+        StuckSign::EditUndo => {
+            "Claude kept making and undoing the same edits, also after a warning."
+        }
+        StuckSign::NoChange => "Nothing changed for many turns, also after a warning.",
+    }
 }

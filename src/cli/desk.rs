@@ -1,0 +1,194 @@
+//! Who carries out what a person wants: the server that holds the data directory if one runs, else
+//! this process.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cody_events::envelope::Door;
+use cody_events::ids::JobId;
+
+use super::reading::{self, ReadJob, Reading};
+use crate::api::control::{Control, Done, Letter, ROUTE, Wish};
+use crate::app::{App, Asker};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::entropy::SystemEntropy;
+use crate::git::PackStore;
+use crate::intake::Intake;
+use crate::job::{JobState, Rejection};
+use crate::serve::{ADDRESS_FILE, STATES, Server};
+use crate::store::{Log, SqliteLog};
+use crate::wire::{Refusal, ServerAddress};
+
+/// How long a server may take to accept a connection; one on this machine takes no time.
+const KNOCK: Duration = Duration::from_secs(2);
+/// How long it may take to carry out a wish.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server that runs on this machine, as another process.
+#[derive(Debug)]
+pub struct Neighbour {
+    address: ServerAddress,
+    http: reqwest::Client,
+    data_dir: PathBuf,
+}
+
+/// The server that does a job's work: inside this process, or beside it.
+pub enum Desk {
+    Own(Box<Server>),
+    Other(Neighbour),
+}
+
+/// Carries out `wish` and starts no work for it: without a server, only the log hears of it.
+pub async fn record(config: &Config, wish: Wish) -> Result<Done, anyhow::Error> {
+    match Neighbour::find(&config.data_dir).await {
+        Some(server) => server.ask(wish).await,
+        None => Ok(control(config)?.carry_out(wish, &person()).await.map_err(plain)?),
+    }
+}
+
+/// What carries out wishes in this process, over the log alone.
+fn control(config: &Config) -> Result<Control, anyhow::Error> {
+    let models = Arc::new(crate::serve::models(config)?);
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(
+        &config.data_dir,
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy),
+    )?);
+    let app = Arc::new(App::new(log, Arc::new(SystemClock), Arc::new(SystemEntropy), STATES));
+    let packs = PackStore::new(config.data_dir.join("packs"));
+    let intake = Arc::new(Intake::new(Arc::clone(&app), packs));
+    Ok(Control { app, intake, models, job: config.job.clone(), git: config.git.clone() })
+}
+
+/// A rejection stays one, so that it is told with its code.
+fn plain(error: crate::api::control::ControlError) -> anyhow::Error {
+    match error.rejection() {
+        Some(no) => no.clone().into(),
+        None => error.into(),
+    }
+}
+
+impl Neighbour {
+    /// The server that holds `data_dir`, if one answers.
+    pub async fn find(data_dir: &Path) -> Option<Self> {
+        let text = tokio::fs::read_to_string(data_dir.join(ADDRESS_FILE)).await.ok()?;
+        let address: ServerAddress = serde_json::from_str(&text).ok()?;
+        let place = address.url.strip_prefix("http://")?.to_owned();
+        let knock = tokio::time::timeout(KNOCK, tokio::net::TcpStream::connect(place)).await;
+        knock.ok()?.ok()?;
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().ok()?;
+        Some(Self { address, http, data_dir: data_dir.to_owned() })
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.address.url
+    }
+
+    /// Has it carry out `wish`.
+    pub async fn ask(&self, wish: Wish) -> Result<Done, anyhow::Error> {
+        let letter = Letter { actor: person().actor, wish };
+        let url = format!("{}{ROUTE}", self.address.url);
+        let answer =
+            self.http.post(url).bearer_auth(&self.address.token).json(&letter).send().await;
+        let answer = answer.context("the server that holds the data directory does not answer")?;
+        if answer.status().is_success() {
+            return answer.json().await.context("the server's answer makes no sense");
+        }
+        let text = answer.text().await.unwrap_or_default();
+        if let Ok(no) = serde_json::from_str::<Rejection>(&text) {
+            return Err(no.into());
+        }
+        let said = serde_json::from_str::<Refusal>(&text).map_or(text, |refusal| refusal.message);
+        anyhow::bail!("the server could not do it: {said}")
+    }
+}
+
+impl Desk {
+    /// The server that holds the data directory, or one inside this process.
+    pub async fn open(config: &Config) -> Result<Self, anyhow::Error> {
+        match Neighbour::find(&config.data_dir).await {
+            Some(server) => Ok(Self::Other(server)),
+            None => Ok(Self::Own(Box::new(Server::start(config, None).await?))),
+        }
+    }
+
+    /// Carries out `wish`, and takes care of its job from then on.
+    pub async fn ask(&self, wish: Wish) -> Result<Done, anyhow::Error> {
+        match self {
+            Self::Other(server) => server.ask(wish).await,
+            Self::Own(server) => {
+                let done = server.control.carry_out(wish, &person()).await.map_err(plain)?;
+                server.dispatcher.take(done.job);
+                Ok(done)
+            }
+        }
+    }
+
+    /// Takes care of `job`, as it stands.
+    pub fn take(&self, job: JobId) {
+        if let Self::Own(server) = self {
+            server.dispatcher.take(job);
+        }
+    }
+
+    /// What reads the log's present state.
+    pub async fn eyes(&self) -> Result<Eyes<'_>, anyhow::Error> {
+        Ok(match self {
+            Self::Own(server) => Eyes::Own(server),
+            Self::Other(server) => Eyes::Other(Box::new(Reading::open(&server.data_dir).await?)),
+        })
+    }
+
+    /// Whether a worker of `job` may still be alive; another server's are not ours to wait for.
+    pub fn has_workers(&self, job: JobId) -> bool {
+        match self {
+            Self::Own(server) => server.dispatcher.has_workers(job),
+            Self::Other(_) => false,
+        }
+    }
+
+    /// The whole story of `job`, with everything that happened until now.
+    pub async fn read(&self, job: JobId) -> Result<(ReadJob, Arc<App>), anyhow::Error> {
+        match self {
+            Self::Own(server) => {
+                let head = server.app.log().head().await?.position;
+                if !server.views.at_least(head).await {
+                    tracing::warn!("the views are behind the log; what follows may not be all");
+                }
+                let read = reading::read(&server.app, &server.views, job).await?;
+                Ok((read, Arc::clone(&server.app)))
+            }
+            Self::Other(server) => {
+                let reading = Reading::open(&server.data_dir).await?;
+                let read = reading.read(&job.to_string()).await?;
+                Ok((read, reading.app))
+            }
+        }
+    }
+}
+
+/// What follows a job's state.
+pub enum Eyes<'a> {
+    Own(&'a Server),
+    Other(Box<Reading>),
+}
+
+impl Eyes<'_> {
+    /// The state of `job` now.
+    pub async fn state(&self, job: JobId) -> Result<JobState, anyhow::Error> {
+        Ok(match self {
+            Self::Own(server) => server.app.state(job).await?,
+            Self::Other(reading) => reading.app.state(job).await?,
+        })
+    }
+}
+
+/// Whoever sits at this terminal.
+pub fn person() -> Asker {
+    let name = std::env::var("USER").unwrap_or_else(|_| "person".to_owned());
+    Asker { actor: name, door: Door::Cli }
+}
