@@ -5,7 +5,9 @@ use cody_events::event::Event;
 use cody_events::evidence::ChecksRan;
 use cody_events::ids::TargetNumber;
 use cody_events::raw::RawJson;
-use cody_events::thread::{CallFailed, ClaudeTurn, DiffReviewed, Purpose, ThreadStarted, ToolsRan};
+use cody_events::thread::{
+    CallFailed, CallPermitted, ClaudeTurn, DiffReviewed, Purpose, ThreadStarted, ToolsRan,
+};
 use serde::Deserialize;
 
 use super::reading::Reading;
@@ -58,6 +60,7 @@ pub async fn run(context: Context, args: ThreadArgs) -> Result<Exit, anyhow::Err
 pub fn is_said(event: &Event, target: TargetNumber) -> bool {
     match event {
         Event::ThreadStarted(e) => e.target == target,
+        Event::CallPermitted(e) => e.target == target,
         Event::ClaudeTurn(e) => e.target == target,
         Event::CallFailed(e) => e.target == target,
         Event::ToolsRan(e) => e.target == target,
@@ -102,6 +105,12 @@ pub async fn said(app: &App, told: &Told, full: bool) -> Result<String, anyhow::
             match app.payload_of::<ClaudeTurn>(position).await? {
                 Some(payload) => out.push_str(&blocks(&payload.content, full)),
                 None => out.push_str("  (removed)\n"),
+            }
+        }
+        Event::CallPermitted(_) => {
+            if let Some(payload) = app.payload_of::<CallPermitted>(position).await? {
+                out.push_str("\n▌Cody Batch\n");
+                out.push_str(&blocks(&payload.notice, full));
             }
         }
         Event::CallFailed(e) => {
