@@ -12,6 +12,7 @@ mod harness;
 mod kills;
 mod large;
 mod outcomes;
+mod overspend;
 #[path = "../foreign/peers.rs"]
 mod peers;
 mod real;
