@@ -39,6 +39,8 @@ use crate::wire::{ServerAddress, WorkerSettings};
 
 /// The file in which a server leaves its address.
 pub const ADDRESS_FILE: &str = "server.json";
+/// The folder for what the server needs for a moment; emptied at each start.
+const SCRATCH: &str = "tmp";
 /// Jobs whose state is kept in memory.
 pub const STATES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 /// The longest that one answer of Claude's server may hold everybody back.
@@ -96,6 +98,26 @@ pub enum ServeError {
     },
 }
 
+/// Keeps what this process needs for a moment in the data directory, so that the next server finds
+/// and removes it if this one dies. Once a process, before its server starts.
+pub fn keep_scratch_in(data_dir: &Path) {
+    // A second server in one process shares the first one's place.
+    let _ = tempfile::env::override_temp_dir(&data_dir.join(SCRATCH));
+}
+
+/// Makes `dir`, empty. Only whoever holds the data directory may.
+fn clear(dir: &Path) -> Result<(), ServeError> {
+    let failed = |source| ServeError::Io {
+        what: "the folder for scratch files cannot be made anew",
+        path: dir.to_owned(),
+        source,
+    };
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
+        Ok(()) | Err(_) => std::fs::create_dir_all(dir).map_err(failed),
+    }
+}
+
 /// The models and prices that `config` names.
 pub fn models(config: &Config) -> Result<ModelTable, ServeError> {
     let table = ModelTable::shipped()?;
@@ -130,6 +152,7 @@ impl Server {
         let client = client(config)?;
         let log =
             Arc::new(SqliteLog::open(&config.data_dir, Arc::clone(&clock), Arc::clone(&entropy))?);
+        clear(&config.data_dir.join(SCRATCH))?;
         let side: Arc<dyn SideTables> = Arc::<SqliteLog>::clone(&log);
         let as_log: Arc<dyn Log> = Arc::<SqliteLog>::clone(&log);
         let news = Cursor::after(log.head().await?.position);

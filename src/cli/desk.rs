@@ -112,7 +112,10 @@ impl Desk {
     pub async fn open(config: &Config) -> Result<Self, anyhow::Error> {
         match Neighbour::find(&config.data_dir).await {
             Some(server) => Ok(Self::Other(server)),
-            None => Ok(Self::Own(Box::new(Server::start(config, None).await?))),
+            None => {
+                crate::serve::keep_scratch_in(&config.data_dir);
+                Ok(Self::Own(Box::new(Server::start(config, None).await?)))
+            }
         }
     }
 

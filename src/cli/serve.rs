@@ -18,6 +18,7 @@ pub struct ServeArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: ServeArgs) -> Result<Exit, anyhow::Error> {
+    crate::serve::keep_scratch_in(&context.config.data_dir);
     let server = Server::start(&context.config, Some(args.listen)).await?;
     eprintln!("Serving on http://{} with {}", server.address, context.config.data_dir.display());
     for id in server.views.read(jobs::unfinished).await? {

@@ -1,9 +1,10 @@
 //! Workers as child processes of this machine. Each is a process group of its own, so that a Ctrl-C
 //! at the terminal is the server's to answer, and so that a worker outlives its server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use cody_events::attempt::AttemptEnd;
 use cody_events::ids::{JobId, RequestId, TargetNumber};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt as _;
@@ -11,6 +12,9 @@ use tokio::process::Command;
 
 use crate::store::side::Process;
 use crate::wire::{WorkerSecret, WorkerSettings, process_start};
+
+/// How many files with words of failed workers are kept.
+const MOST_LOGS: usize = 100;
 
 /// Starts workers from a program.
 #[derive(Debug, Clone)]
@@ -38,7 +42,7 @@ impl LocalExecutor {
         settings: &WorkerSettings,
     ) -> std::io::Result<Process> {
         tokio::fs::create_dir_all(&self.logs).await?;
-        let log = std::fs::File::create(self.logs.join(format!("{request}.log")))?;
+        let log = std::fs::File::create(self.log_of(request))?;
         let mut child = Command::new(&self.program)
             .arg("worker")
             .args(["--server", &self.server])
@@ -82,14 +86,55 @@ impl LocalExecutor {
         }
     }
 
-    /// Removes what a dead worker left behind.
-    pub(super) async fn sweep(&self, request: RequestId) {
-        let dir = self.scratch.join(request.to_string());
-        if let Err(error) = tokio::fs::remove_dir_all(&dir).await
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(dir = %dir.display(), %error, "a work directory could not be removed");
+    /// Removes what a dead worker left behind. The words of one that failed are kept.
+    pub(super) async fn sweep(&self, request: RequestId, how: AttemptEnd) {
+        remove(&self.scratch.join(request.to_string())).await;
+        let has_failed = match how {
+            AttemptEnd::Lost | AttemptEnd::Crashed => true,
+            AttemptEnd::Completed | AttemptEnd::Fenced | AttemptEnd::Interrupted => false,
+        };
+        if !has_failed {
+            // It may be gone, or never have been.
+            let _ = tokio::fs::remove_file(self.log_of(request)).await;
         }
+    }
+
+    /// Removes directories that no worker of `known` requests has, and all but the newest words of
+    /// those that failed.
+    pub(super) async fn sweep_all_but(&self, known: &[RequestId]) {
+        for name in names_in(&self.scratch).await {
+            if !known.iter().any(|request| request.to_string() == name) {
+                remove(&self.scratch.join(name)).await;
+            }
+        }
+        // Requests' ids are in the order of time.
+        let logs = names_in(&self.logs).await;
+        for name in logs.iter().take(logs.len().saturating_sub(MOST_LOGS)) {
+            let _ = tokio::fs::remove_file(self.logs.join(name)).await;
+        }
+    }
+
+    fn log_of(&self, request: RequestId) -> PathBuf {
+        self.logs.join(format!("{request}.log"))
+    }
+}
+
+/// The names in a directory, in order; none if there is no such directory.
+async fn names_in(dir: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let Ok(mut entries) = tokio::fs::read_dir(dir).await else { return names };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort();
+    names
+}
+
+async fn remove(dir: &Path) {
+    if let Err(error) = tokio::fs::remove_dir_all(dir).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(dir = %dir.display(), %error, "a work directory could not be removed");
     }
 }
 

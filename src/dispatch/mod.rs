@@ -322,7 +322,7 @@ impl Dispatcher {
         self.app.execute(job, id, command, &dispatcher()).await?;
         self.leases.forget(request).await?;
         lock(&self.watched).remove(&request);
-        self.executor.sweep(request).await;
+        self.executor.sweep(request, how).await;
         Ok(())
     }
 }

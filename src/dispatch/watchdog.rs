@@ -17,7 +17,10 @@ impl Dispatcher {
     /// Learns of the workers that an earlier server started. Those that live go on; those whose
     /// process was never noted cannot be told apart, and are fenced by ending their request.
     pub(super) async fn adopt(&self) -> Result<(), DispatchError> {
-        for nonce in self.side.list_nonces().await? {
+        let nonces = self.side.list_nonces().await?;
+        let known: Vec<RequestId> = nonces.iter().map(|nonce| nonce.request).collect();
+        self.executor.sweep_all_but(&known).await;
+        for nonce in nonces {
             let watched = Watched {
                 job: nonce.job,
                 target: nonce.target,

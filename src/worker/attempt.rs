@@ -37,6 +37,11 @@ pub(super) struct Attempt {
 
 /// Claims, works and leaves.
 pub(super) async fn run(args: WorkerArgs, secret: WorkerSecret) -> Result<AttemptEnd, WorkerError> {
+    let dir = secret.scratch.join(args.request.to_string());
+    // What a killed worker leaves is removed with its directory.
+    let scratch = dir.join("tmp");
+    create_dir(&scratch).await?;
+    let _ = tempfile::env::override_temp_dir(&scratch);
     let options = SandboxOptions {
         enabled: secret.settings.sandbox,
         extra_mounts: secret.settings.extra_mounts.clone(),
@@ -56,10 +61,15 @@ pub(super) async fn run(args: WorkerArgs, secret: WorkerSecret) -> Result<Attemp
         image: None,
         sandbox: sandbox.backend(),
     };
-    let assignment: Assignment = connection.post("claim", &claim).await?;
+    let assignment: Assignment = match connection.post("claim", &claim).await {
+        Ok(assignment) => assignment,
+        Err(error) => {
+            remove(&dir).await;
+            return Err(error.into());
+        }
+    };
     let patience = Duration::from_millis(assignment.lease_ms);
     let connection = Arc::new(connection.claimed(assignment.token.clone(), patience));
-    let dir = secret.scratch.join(args.request.to_string());
     let attempt = Attempt { connection, assignment, settings: secret.settings, sandbox, dir };
     let (dismiss, dismissed) = watch::channel(false);
     let heart = beat(Arc::clone(&attempt.connection), attempt.assignment.heartbeat_ms, dismiss);

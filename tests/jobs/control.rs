@@ -10,7 +10,7 @@ use cody_events::event::Event;
 use cody_events::outcome::Outcome;
 use cody_events::thread::StuckSign;
 
-use super::harness::{World, commit, git, json, repository, wait_for};
+use super::harness::{World, commit, git, json, processes_of, repository, wait_for};
 
 /// A conversation with these turns, and reviews that accept.
 fn script(turns: &str) -> String {
@@ -118,24 +118,6 @@ async fn a_paused_job_is_resumed_by_another_server() {
     let output = world.run(&["resume", "latest", "--json"]).await;
     assert_eq!(json(&output)["status"], "succeeded", "{}", world.story_of(1).await);
     assert_eq!(world.player.heard().len(), 3);
-}
-
-/// Processes whose command line or environment names `mark`.
-fn processes_of(mark: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let name = entry.file_name().into_string().unwrap();
-        if !name.bytes().all(|byte| byte.is_ascii_digit()) || name == std::process::id().to_string()
-        {
-            continue;
-        }
-        let read = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
-        let text = [read("cmdline"), read("environ")].concat();
-        if text.windows(mark.len()).any(|window| window == mark.as_bytes()) {
-            found.push(format!("{name} {}", String::from_utf8_lossy(&read("cmdline"))));
-        }
-    }
-    found
 }
 
 #[tokio::test(flavor = "multi_thread")]

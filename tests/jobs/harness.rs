@@ -33,7 +33,9 @@ impl World {
     /// A world in which `script` plays Claude.
     pub async fn playing(script: Script) -> Self {
         let player = Player::bind(script, "127.0.0.1:0".parse().unwrap()).await.unwrap();
-        Self { dir: tempfile::tempdir().unwrap(), player }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("tmp")).unwrap();
+        Self { dir, player }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -46,6 +48,7 @@ impl World {
         command
             .args(args)
             .env("CODY_DATA_DIR", self.path("data"))
+            .env("TMPDIR", self.path("tmp"))
             .env("ANTHROPIC_API_KEY", "sk-ant-canary")
             .env("ANTHROPIC_BASE_URL", self.player.base_url().unwrap().as_str())
             .stdin(Stdio::null());
@@ -106,6 +109,24 @@ pub async fn wait_for(data: &Path, child: &mut Child, fits: impl Fn(&[Told]) -> 
         assert!(started.elapsed() < PATIENCE, "the log never came to the point");
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
+}
+
+/// Processes whose command line or environment names `mark`.
+pub fn processes_of(mark: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if !name.bytes().all(|byte| byte.is_ascii_digit()) || name == std::process::id().to_string()
+        {
+            continue;
+        }
+        let read = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
+        let text = [read("cmdline"), read("environ")].concat();
+        if text.windows(mark.len()).any(|window| window == mark.as_bytes()) {
+            found.push(format!("{name} {}", String::from_utf8_lossy(&read("cmdline"))));
+        }
+    }
+    found
 }
 
 /// A repository with these files and one commit, made by the real git.

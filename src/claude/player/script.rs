@@ -61,7 +61,11 @@ pub struct Conversation {
     pub name: String,
     #[serde(rename = "match", default)]
     pub select: Select,
-    /// Turn n answers a request that holds n responses already.
+    /// Words in a user message after which the response before it is given once more: what a model
+    /// does that is told that the outcome of its tools is unknown.
+    #[serde(default)]
+    pub repeat_on: Option<String>,
+    /// Turn n answers a request that holds n responses already, without those that were repeated.
     #[serde(rename = "turn", alias = "turns")]
     pub turns: Vec<Turn>,
 }

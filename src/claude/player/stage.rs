@@ -91,9 +91,7 @@ pub(super) fn decide(
         .map_err(|error| invalid(format!("The request body is not valid JSON: {error}")))?;
     let model = rules::check_body(&request, &stage.models)?;
     let conversation = choose(&stage.script, &request)?;
-    let given = request["messages"].as_array().into_iter().flatten();
-    let given: Vec<_> = given.filter(|message| message["role"] == "assistant").collect();
-    let turn = given.len();
+    let (given, turn) = given(conversation, &request);
     *played = Some((conversation.name.clone(), turn));
     let Some(script) = conversation.turns.get(turn) else {
         return Err(invalid(format!(
@@ -103,8 +101,11 @@ pub(super) fn decide(
         )));
     };
     check_thinking_kept(conversation, &given)?;
-    check_expected(conversation, turn, script, &request)?;
-    let performance = stream::perform(&request, conversation, turn, script, model);
+    if given.len() == turn {
+        check_expected(conversation, turn, script, &request)?;
+    }
+    // A repeated response is another one: its tools have ids of their own.
+    let performance = stream::perform(&request, conversation, given.len(), script, model);
     let fault = script.before.get(stage.times(&request)).cloned();
     let answer = match fault {
         Some(Fault { status: Some(status), kind, message, retry_after, .. }) => {
@@ -147,9 +148,29 @@ fn choose<'s>(script: &'s Script, request: &Value) -> Result<&'s Conversation, R
     })
 }
 
-fn check_thinking_kept(conversation: &Conversation, given: &[&Value]) -> Result<(), Refusal> {
-    for (turn, (message, script)) in given.iter().zip(&conversation.turns).enumerate() {
-        if !stream::keeps_thinking(message, script) {
+/// The responses that a request holds, each with its turn in the script, and the turn to play.
+fn given<'r>(conversation: &Conversation, request: &'r Value) -> (Vec<(usize, &'r Value)>, usize) {
+    let mut given = Vec::new();
+    let mut turn: usize = 0;
+    for message in request["messages"].as_array().into_iter().flatten() {
+        let repeats = |words: &String| all_text(&message["content"]).contains(words);
+        if message["role"] == "assistant" {
+            given.push((turn, message));
+            turn += 1;
+        } else if conversation.repeat_on.as_ref().is_some_and(repeats) {
+            turn = turn.saturating_sub(1);
+        }
+    }
+    (given, turn)
+}
+
+fn check_thinking_kept(
+    conversation: &Conversation,
+    given: &[(usize, &Value)],
+) -> Result<(), Refusal> {
+    let scripted = given.iter().map(|(turn, message)| (message, conversation.turns.get(*turn)));
+    for (turn, (message, script)) in scripted.enumerate() {
+        if !script.is_none_or(|script| stream::keeps_thinking(message, script)) {
             return Err(invalid(format!(
                 "messages.{}.content: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified. These blocks must remain as they were in the original response.",
                 2 * turn + 1
