@@ -92,7 +92,7 @@ const fn remedy(class: CallClass) -> Remedy {
 /// What follows the `failures`th failure in a row (from 1) of the same request.
 ///
 /// A demanded wait is obeyed exactly. Otherwise the wait doubles with each failure and is spread
-/// over its upper half by `jitter`, a number from 0 to below 1.
+/// over its upper quarter by `jitter`, a number from 0 to below 1.
 pub fn next_step(
     class: CallClass,
     failures: u32,
@@ -118,7 +118,8 @@ pub fn next_step(
     let doublings = failures.saturating_sub(1).min(16);
     let wait = backoff.first.saturating_mul(1 << doublings).min(backoff.most);
     let spread = if jitter.is_finite() { jitter.clamp(0.0, 1.0) } else { 0.0 };
-    RetryStep::After(wait.mul_f64(0.5 + spread / 2.0))
+    // Each wait is longer than the one before, however chance falls.
+    RetryStep::After(wait.mul_f64(0.75 + spread / 4.0))
 }
 
 #[cfg(test)]
@@ -155,14 +156,14 @@ mod tests {
         let after = |ms| RetryStep::After(Duration::from_millis(ms));
         let give_up = |why| RetryStep::GiveUp { why };
         for (class, expected) in [
-            (Overloaded, after(1_000)),
-            (RateLimited, after(1_000)),
+            (Overloaded, after(1_500)),
+            (RateLimited, after(1_500)),
             (SpendCap, give_up(GiveUp::SpendCap)),
-            (ServerError, after(500)),
-            (Timeout, after(250)),
-            (Idle, after(250)),
-            (Dropped, after(250)),
-            (Truncated, after(250)),
+            (ServerError, after(750)),
+            (Timeout, after(375)),
+            (Idle, after(375)),
+            (Dropped, after(375)),
+            (Truncated, after(375)),
             (BadRequest, give_up(GiveUp::Refused)),
             (BoundElsewhere, RetryStep::NewThread),
             (ContextExceeded, give_up(GiveUp::Context)),
@@ -172,8 +173,8 @@ mod tests {
             (Permission, give_up(GiveUp::Account)),
             (ModelGone, RetryStep::NewThread),
             (NotFound, give_up(GiveUp::Refused)),
-            (Conflict, after(500)),
-            (Malformed, after(500)),
+            (Conflict, after(750)),
+            (Malformed, after(750)),
             (Orphaned, after(0)),
         ] {
             assert_eq!(next_step(class, 1, None, 0.0), expected, "{class:?}");
@@ -195,15 +196,15 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_to_their_most_and_are_spread_over_the_upper_half() {
+    fn waits_double_to_their_most_and_are_spread_over_the_upper_quarter() {
         let wait = |failures, jitter| match next_step(CallClass::Overloaded, failures, None, jitter)
         {
             RetryStep::After(wait) => wait.as_millis(),
             other => panic!("{other:?}"),
         };
-        assert_eq!((wait(1, 0.0), wait(1, 0.5), wait(2, 0.0)), (1_000, 1_500, 2_000));
-        assert_eq!(wait(11, 0.0), 60_000);
-        assert_eq!(wait(11, f64::NAN), 60_000);
+        assert_eq!((wait(1, 0.0), wait(1, 0.5), wait(2, 0.0)), (1_500, 1_750, 3_000));
+        assert_eq!(wait(11, 0.0), 90_000);
+        assert_eq!(wait(11, f64::NAN), 90_000);
     }
 
     #[test]

@@ -74,6 +74,13 @@ impl World {
     }
 }
 
+/// A client for questions to servers on this machine.
+pub fn http() -> reqwest::Client {
+    // The second to install a provider is told so; either serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 /// Runs `command` to its end without holding up the player, which lives in this process.
 pub async fn finish(mut command: Command) -> Output {
     let run = tokio::task::spawn_blocking(move || command.output().unwrap());

@@ -11,6 +11,8 @@ mod git_server;
 mod harness;
 mod kills;
 mod large;
+mod llmock;
+mod long;
 mod outcomes;
 mod overspend;
 #[path = "../foreign/peers.rs"]
@@ -18,3 +20,4 @@ mod peers;
 mod real;
 mod rejections;
 mod remote;
+mod soak;

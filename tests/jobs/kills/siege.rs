@@ -165,7 +165,6 @@ async fn begin(script: &str) -> (World, Child) {
 
 fn start(world: &World, args: &[&str]) -> Child {
     let mut command = world.command(args);
-    command.env("CODY_LEASE_MS", "3000").env("CODY_HEARTBEAT_MS", "500");
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
