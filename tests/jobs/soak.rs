@@ -2,6 +2,7 @@
 //!
 //! `CODY_PROOF` makes it 500 jobs and holds the slope of memory to its bound; else there are 40.
 
+use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -75,13 +76,25 @@ impl Serving {
         asked.unwrap().error_for_status().unwrap().json::<Done>().await.unwrap();
     }
 
-    /// Bytes in memory, and open files.
-    fn size(&self) -> (f64, usize) {
+    /// What it has open, by what that is.
+    fn open(&self) -> BTreeMap<String, usize> {
+        let mut open = BTreeMap::new();
+        for entry in std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().flatten() {
+            let Ok(link) = std::fs::read_link(entry.path()) else { continue };
+            let name = link.display().to_string();
+            let kind = name.split(":[").next().unwrap_or_default();
+            *open.entry(kind.rsplit('/').next().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+        open
+    }
+
+    /// Bytes in memory.
+    fn memory(&self) -> f64 {
         let proc = std::path::PathBuf::from(format!("/proc/{}", self.child.id()));
         let status = std::fs::read_to_string(proc.join("status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-        (kib * 1024.0, std::fs::read_dir(proc.join("fd")).unwrap().count())
+        kib * 1024.0
     }
 }
 
@@ -120,7 +133,7 @@ async fn many_jobs_leave_a_server_as_it_was() {
     let server = Serving::start(&world).await;
     let started = Instant::now();
     let mut sizes = Vec::new();
-    let mut files = 0;
+    let mut files = BTreeMap::new();
     for created in 0..jobs {
         while created - finished(&world) >= AT_ONCE {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -130,10 +143,10 @@ async fn many_jobs_leave_a_server_as_it_was() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             rest(&world).await;
-            files = server.size().1;
+            files = server.open();
         }
         if created >= warm {
-            sizes.push((created, server.size().0));
+            sizes.push((created, server.memory()));
         }
         server.create(&world).await;
     }
@@ -145,13 +158,13 @@ async fn many_jobs_leave_a_server_as_it_was() {
     let slope = slope(&sizes);
     println!(
         "{jobs} jobs in {} s; memory {:.1} MiB after {warm} jobs, {:.1} MiB at the end, {slope:.0} bytes \
-         a job; {files} files open then, {} now",
+         a job; open then {files:?}, now {:?}",
         took.as_secs(),
         sizes[0].1 / 1_048_576.0,
-        server.size().0 / 1_048_576.0,
-        server.size().1,
+        server.memory() / 1_048_576.0,
+        server.open(),
     );
-    assert_eq!(server.size().1, files);
+    assert_eq!(server.open(), files);
     assert!(!is_proof || slope < MOST_A_JOB, "{slope} bytes a job");
     for folder in ["data/work", "data/tmp", "data/workers", "tmp"] {
         let left = std::fs::read_dir(world.path(folder)).unwrap().count();
