@@ -1,12 +1,7 @@
 //! A process that dies while it appends, and a disk that takes nothing more: whatever was answered
 //! is there afterwards, and the log is whole.
-//!
-//! The child process is this very test program, asked for one of the tests that do nothing unless
-//! the variable `CODY_LOG_CHILD` names a directory.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
 
 use cody_batch::clock::SystemClock;
@@ -17,46 +12,8 @@ use cody_events::digest::{ObjectId, Sha256};
 use cody_events::time::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::children::{acknowledge, acknowledged, as_child, say, start};
 use crate::support::{Directory, append, cases, event, event_with, open_sqlite, read_all};
-
-const CHILD: &str = "CODY_LOG_CHILD";
-const FIRST_ID: &str = "CODY_LOG_FIRST_ID";
-
-/// Starts this program as a child that runs the test `name` on `directory`.
-fn start(name: &str, directory: &Path, first_id: u64) -> Child {
-    // A write beyond the limit of a file's size is to fail, not to kill.
-    Command::new("sh")
-        .args(["-c", r#"trap "" XFSZ; exec "$@""#, "sh"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
-        .env(CHILD, directory)
-        .env(FIRST_ID, first_id.to_string())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-/// The directory that we are asked to write in, if we are the child.
-fn as_child() -> Option<(PathBuf, u64)> {
-    let directory = std::env::var_os(CHILD)?;
-    let first_id = std::env::var(FIRST_ID).ok()?.parse().ok()?;
-    Some((directory.into(), first_id))
-}
-
-/// Says that `id` was answered with `position`, in one write.
-fn acknowledge(id: u64, position: u64) {
-    let line = format!("acked {id} {position}\n");
-    std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
-    std::io::stdout().flush().unwrap();
-}
-
-/// What a line of the child acknowledges. The test program puts its own words before the first.
-fn acknowledged(line: &str) -> Option<(u64, u64)> {
-    let (_, numbers) = line.split_once("acked ")?;
-    let (id, position) = numbers.split_once(' ')?;
-    Some((id.parse().ok()?, position.parse().ok()?))
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs only as the child of another test"]
@@ -155,7 +112,7 @@ async fn child_runs_out_of_disk() {
             other => panic!("{other:?}"),
         }
     }
-    std::io::stdout().lock().write_all(b"done\n").unwrap();
+    say("done");
 }
 
 fn limit(bytes: u64, all: Rlimit) {

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test panics where it is wrong")]
 
+mod children;
 mod contract;
 mod damage;
 mod death;
@@ -11,5 +12,6 @@ mod followers;
 mod histories;
 mod model;
 mod ownership;
+mod power_loss;
 mod support;
 mod views;
