@@ -12,8 +12,10 @@ pub mod verify;
 pub mod views;
 
 mod append;
+mod failure;
 mod lock;
 mod payload;
+mod readers;
 mod row;
 mod schema;
 mod writer;
@@ -88,7 +90,9 @@ pub enum LogError {
     #[error("the log is not available: {0}; it is tried again with the next command")]
     Unavailable(String),
     /// What is stored is not what was written.
-    #[error("the log is damaged at {place}: {what}")]
+    #[error(
+        "the log is damaged at {place}: {what}; nothing is decided on it, put a backup in its place"
+    )]
     Damaged { place: String, what: String },
 }
 

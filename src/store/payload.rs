@@ -59,8 +59,9 @@ pub(super) struct Stored {
     codec: i64,
     salt: [u8; SALT_BYTES],
     bytes: Vec<u8>,
-    /// The plaintext's length, as the event has it.
+    /// The plaintext's length and commitment, as the event has them.
     length: u64,
+    commit: Option<Sha256>,
 }
 
 impl Stored {
@@ -68,7 +69,7 @@ impl Stored {
     pub fn find(connection: &Connection, position: u64) -> rusqlite::Result<Option<Self>> {
         connection
             .prepare_cached(
-                "SELECT p.codec, p.salt, p.bytes, e.payload_len FROM payloads p
+                "SELECT p.codec, p.salt, p.bytes, e.payload_len, e.payload_commit FROM payloads p
                  JOIN events e ON e.position = p.position WHERE p.position = ?1",
             )?
             .query_row([position.cast_signed()], Self::read)
@@ -81,22 +82,24 @@ impl Stored {
             salt: row.get(1)?,
             bytes: row.get(2)?,
             length: row.get::<_, Option<i64>>(3)?.unwrap_or(0).cast_unsigned(),
+            commit: row.get::<_, Option<[u8; 32]>>(4)?.map(Sha256),
         })
     }
 
-    /// Whether the plaintext is the one that `commit` was made of, and as long as its event says.
-    pub fn check(self, commit: &Sha256) -> Result<(), String> {
-        let (salt, length) = (self.salt, self.length);
+    /// The bytes that were given, if they are as long as their event says and the ones that it
+    /// committed to.
+    pub fn plaintext(self) -> Result<Vec<u8>, String> {
+        let (salt, length, commit) = (self.salt, self.length, self.commit);
         let plaintext = self.unpack()?;
-        if plaintext.len() as u64 != length || payload_commit(&salt, &plaintext) != *commit {
+        if plaintext.len() as u64 != length || commit != Some(payload_commit(&salt, &plaintext)) {
             return Err("the payload is not what was written".to_owned());
         }
-        Ok(())
+        Ok(plaintext)
     }
 
-    /// The bytes that were given.
-    pub fn plaintext(self, position: u64) -> Result<Vec<u8>, LogError> {
-        self.unpack()
+    /// The same, for whoever asked the log for it.
+    pub fn checked(self, position: u64) -> Result<Vec<u8>, LogError> {
+        self.plaintext()
             .map_err(|what| LogError::Damaged { place: format!("payload {position}"), what })
     }
 

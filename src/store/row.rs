@@ -5,8 +5,10 @@ use cody_events::envelope::{Door, Recorded};
 use cody_events::ids::{CommandId, EventId};
 use cody_events::time::Timestamp;
 use rusqlite::types::Type;
-use rusqlite::{CachedStatement, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
+
+use super::failure::DamagedRow;
 
 /// Every column, in the order of the table.
 pub(super) const COLUMNS: &str = "position, stream, version, event_id, command_id, type, \
@@ -45,12 +47,33 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// Reads one event.
+/// The hash of the event at `version` of `stream`.
+pub(super) fn stream_hash(
+    connection: &Connection,
+    stream: &str,
+    version: u64,
+) -> rusqlite::Result<Option<Sha256>> {
+    connection
+        .prepare_cached("SELECT event_hash FROM events WHERE stream = ?1 AND version = ?2")?
+        .query_row(params![stream, version.cast_signed()], |row| Ok(Sha256(row.get(0)?)))
+        .optional()
+}
+
+/// Reads one event. A row that holds what no event has is an error that names its position.
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Recorded> {
-    let door: String = row.get(10)?;
-    let door = Door::named(&door).ok_or_else(|| wrong(10, Type::Text, "no such door"))?;
+    let position = row.get::<_, i64>(0)?.cast_unsigned();
+    read_fields(position, row).map_err(|error| {
+        let what = error.to_string();
+        let damaged = DamagedRow { position, what };
+        rusqlite::Error::FromSqlConversionFailure(0, Type::Null, damaged.into())
+    })
+}
+
+fn read_fields(position: u64, row: &Row<'_>) -> rusqlite::Result<Recorded> {
+    let door = row.get_ref(10)?.as_str()?;
+    let door = Door::named(door).ok_or_else(|| wrong(10, Type::Text, "no such door"))?;
     Ok(Recorded {
-        position: row.get::<_, i64>(0)?.cast_unsigned(),
+        position,
         stream: row.get(1)?,
         version: row.get::<_, i64>(2)?.cast_unsigned(),
         event_id: EventId(uuid(row, 3)?),
@@ -63,12 +86,19 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Recorded> {
         door,
         causation_id: optional(row, 11)?.map(EventId),
         correlation_id: optional(row, 12)?,
-        facts: row.get(13)?,
+        facts: facts(row)?,
         payload_len: row.get::<_, Option<i64>>(14)?.map(i64::cast_unsigned),
         payload_commit: row.get::<_, Option<[u8; 32]>>(15)?.map(Sha256),
         event_hash: Sha256(row.get(16)?),
         log_hash: Sha256(row.get(17)?),
     })
+}
+
+/// The facts, or none if they are no text any more: then they fit neither their hash nor any kind of
+/// event, and whoever follows the log leaves out this event's job instead of all that come after.
+fn facts(row: &Row<'_>) -> rusqlite::Result<String> {
+    let bytes = row.get_ref(13)?.as_bytes()?;
+    Ok(std::str::from_utf8(bytes).unwrap_or_default().to_owned())
 }
 
 fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {

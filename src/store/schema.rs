@@ -2,6 +2,8 @@
 
 use rusqlite::Connection;
 
+use super::failure::told;
+
 /// Marks the file as ours: "CODY" as a number.
 const APPLICATION_ID: i32 = 0x434f_4459;
 /// The version of the tables. A higher one in the file means that a newer version wrote it.
@@ -138,7 +140,7 @@ pub enum SchemaError {
         "the log has version {found}, and this version knows up to {SCHEMA_VERSION}; update the program"
     )]
     Newer { found: i32 },
-    #[error(transparent)]
+    #[error("{}", told(.0))]
     Sqlite(#[from] rusqlite::Error),
 }
 

@@ -1,30 +1,33 @@
 //! The log in one SQLite file: one writing connection on a thread of its own, and a few reading
 //! ones that are used on blocking threads.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
+use cody_events::digest::Sha256;
 use cody_events::envelope::Recorded;
+use cody_events::hash::event_hash;
 use cody_events::ids::EventId;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::append::Prepared;
+use super::failure::DamagedRow;
 use super::lock::{DirectoryLock, LockError};
 use super::payload::Stored;
-use super::subscription::{Cursor, ReadPages, Subscription};
-use super::writer::{HeadState, Message, Request, Writer, unavailable};
+use super::readers::{self, Readers, as_limit, closed, read_log};
+use super::subscription::{Cursor, Subscription};
+use super::writer::{HeadState, Message, Request, Writer};
 use super::{Append, Appended, Head, Log, LogError, row, schema};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 
 /// The name of the log's file in the data directory.
 pub const FILE: &str = "log.db";
-/// Reading connections that are kept open for the next reader.
-const MAX_IDLE_READERS: usize = 4;
 /// Commands that may wait for the writer; further ones make their askers wait.
 const MAX_WAITING: usize = 1024;
 /// Payloads of more bytes are packed on a thread that may take its time.
@@ -37,6 +40,12 @@ pub enum OpenError {
     Lock(#[from] LockError),
     #[error("{path} cannot be used as the log: {source}")]
     Schema { path: PathBuf, source: schema::SchemaError },
+    #[error("{path} may not be written by this user; check its owner, mode and mount")]
+    Closed {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("there is no log in {0} yet; start a job first, or set CODY_DATA_DIR")]
     Missing(PathBuf),
 }
@@ -44,7 +53,7 @@ pub enum OpenError {
 /// A log kept in a data directory. Dropping it waits until what was sent to it is on disk.
 #[derive(Debug)]
 pub struct SqliteLog {
-    readers: Arc<Readers>,
+    readers: Readers,
     /// Nothing if the log was opened for reading only.
     writer: Option<WriterHandle>,
     entropy: Option<Arc<dyn Entropy>>,
@@ -64,13 +73,6 @@ struct WriterHandle {
     _lock: DirectoryLock,
 }
 
-/// Reading connections, made when needed.
-#[derive(Debug)]
-struct Readers {
-    path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-}
-
 impl SqliteLog {
     /// Opens the log in `dir` for writing, with a new epoch; the directory is made if it is missing.
     pub fn open(
@@ -82,6 +84,7 @@ impl SqliteLog {
         make_private(dir).map_err(io)?;
         let lock = DirectoryLock::take(dir)?;
         let path = dir.join(FILE);
+        check_writable(dir)?;
         let failed = |source| OpenError::Schema { path: path.clone(), source };
         let mut connection = Connection::open(&path).map_err(|error| failed(error.into()))?;
         schema::prepare(&mut connection).map_err(failed)?;
@@ -100,7 +103,7 @@ impl SqliteLog {
             _lock: lock,
         };
         Ok(Self {
-            readers: Arc::new(Readers { path, idle: Mutex::default() }),
+            readers: Readers::new(path),
             writer: Some(writer),
             entropy: Some(entropy),
             head: watch_head,
@@ -114,14 +117,13 @@ impl SqliteLog {
         if !path.exists() {
             return Err(OpenError::Missing(dir.to_owned()));
         }
-        let readers = Readers { path: path.clone(), idle: Mutex::default() };
         let failed = |source| OpenError::Schema { path: path.clone(), source };
-        let connection = readers.open().map_err(|error| failed(error.into()))?;
+        let connection = readers::open(&path).map_err(|error| failed(error.into()))?;
         schema::recognise(&connection).map_err(failed)?;
         let head = HeadState::read(&connection).map_err(|error| failed(error.into()))?;
         let (_, watch_head) = watch::channel(head.head);
         Ok(Self {
-            readers: Arc::new(readers),
+            readers: Readers::new(path),
             writer: None,
             entropy: None,
             head: watch_head,
@@ -159,10 +161,7 @@ impl SqliteLog {
         R: Send + 'static,
         W: FnOnce(&Connection) -> rusqlite::Result<R> + Send + 'static,
     {
-        let readers = Arc::clone(&self.readers);
-        tokio::task::spawn_blocking(move || readers.with(work).map_err(|error| unavailable(&error)))
-            .await
-            .map_err(|_| closed())?
+        self.readers.with(work).await
     }
 
     async fn send(&self, request: Request) -> Result<(), LogError> {
@@ -182,52 +181,6 @@ impl Drop for WriterHandle {
         {
             tracing::error!("the log's writer had panicked");
         }
-    }
-}
-
-impl Readers {
-    fn with<R>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<R>,
-    ) -> rusqlite::Result<R> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.open()?,
-        };
-        let result = work(&connection);
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE_READERS {
-            idle.push(connection);
-        }
-        result
-    }
-
-    fn open(&self) -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
-        schema::guard(&connection)?;
-        Ok(connection)
-    }
-}
-
-#[async_trait]
-impl ReadPages for Readers {
-    async fn page(&self, after: u64, limit: usize) -> Result<Vec<Recorded>, LogError> {
-        let path = self.path.clone();
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = tokio::task::spawn_blocking(move || {
-            let readers = Readers { path, idle: Mutex::new(idle.into_iter().collect()) };
-            let page = readers.with(|connection| read_log(connection, after, limit));
-            (page, readers.idle.into_inner().unwrap_or_else(PoisonError::into_inner))
-        })
-        .await
-        .map_err(|_| closed())?;
-        let (page, returned) = connection;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.extend(returned);
-        idle.truncate(MAX_IDLE_READERS);
-        page.map_err(|error| unavailable(&error))
     }
 }
 
@@ -254,18 +207,9 @@ impl Log for SqliteLog {
         limit: usize,
     ) -> Result<Vec<Recorded>, LogError> {
         let stream = stream.to_owned();
-        self.read(move |connection| {
-            let sql = format!(
-                "SELECT {} FROM events WHERE stream = ?1 AND version >= ?2
-                 ORDER BY version LIMIT ?3",
-                row::COLUMNS
-            );
-            connection
-                .prepare_cached(&sql)?
-                .query_map(params![stream, from_version.cast_signed(), as_limit(limit)], row::read)?
-                .collect()
-        })
-        .await
+        self.read(move |connection| read_stream(connection, &stream, from_version.max(1), limit))
+            .await?
+            .map_err(LogError::from)
     }
 
     async fn read_log(&self, after: u64, limit: usize) -> Result<Vec<Recorded>, LogError> {
@@ -274,7 +218,7 @@ impl Log for SqliteLog {
 
     async fn payload(&self, position: u64) -> Result<Option<Vec<u8>>, LogError> {
         let stored = self.read(move |connection| Stored::find(connection, position)).await?;
-        stored.map(|stored| stored.plaintext(position)).transpose()
+        stored.map(|stored| stored.checked(position)).transpose()
     }
 
     async fn head(&self) -> Result<Head, LogError> {
@@ -293,8 +237,7 @@ impl Log for SqliteLog {
     }
 
     fn subscribe(&self, cursor: Cursor) -> Subscription {
-        let pages: Arc<dyn ReadPages> = Arc::<Readers>::clone(&self.readers);
-        Subscription::new(cursor, pages, self.head.clone())
+        Subscription::new(cursor, Arc::new(self.readers.clone()), self.head.clone())
     }
 }
 
@@ -303,19 +246,35 @@ pub fn library_version() -> &'static str {
     rusqlite::version()
 }
 
-pub(super) fn read_log(
+/// Events of one stream, each checked against its hash: what is decided on is what was written.
+fn read_stream(
     connection: &Connection,
-    after: u64,
+    stream: &str,
+    from_version: u64,
     limit: usize,
-) -> rusqlite::Result<Vec<Recorded>> {
+) -> rusqlite::Result<Result<Vec<Recorded>, DamagedRow>> {
     let sql = format!(
-        "SELECT {} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2",
+        "SELECT {} FROM events WHERE stream = ?1 AND version >= ?2 ORDER BY version LIMIT ?3",
         row::COLUMNS
     );
-    connection
-        .prepare_cached(&sql)?
-        .query_map(params![after.cast_signed(), as_limit(limit)], row::read)?
-        .collect()
+    let mut previous = match from_version {
+        1 => Sha256::ZERO,
+        // Nothing is there to be checked if the event before is not.
+        _ => row::stream_hash(connection, stream, from_version - 1)?.unwrap_or(Sha256::ZERO),
+    };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![stream, from_version.cast_signed(), as_limit(limit)])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        let event = row::read(row)?;
+        if event_hash(&previous, &event) != event.event_hash {
+            let what = "its hash does not fit its content".to_owned();
+            return Ok(Err(DamagedRow { position: event.position, what }));
+        }
+        previous = event.event_hash;
+        events.push(event);
+    }
+    Ok(Ok(events))
 }
 
 /// Counts the opening, so that an earlier one that still lives is fenced.
@@ -326,20 +285,34 @@ fn open_epoch(connection: &Connection) -> rusqlite::Result<(u64, HeadState)> {
     Ok((epoch.cast_unsigned(), HeadState::read(connection)?))
 }
 
-fn as_limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
 fn reads_only() -> LogError {
     LogError::Unavailable("this process opened the log for reading only".to_owned())
 }
 
-fn closed() -> LogError {
-    LogError::Unavailable("the log was closed".to_owned())
+/// Fails if something in `dir` may not be written. SQLite would open the file for reading, and leave
+/// companions behind that nobody can write after the modes were mended.
+fn check_writable(dir: &Path) -> Result<(), OpenError> {
+    let companions = ["", "-wal", "-shm"].map(|suffix| dir.join(format!("{FILE}{suffix}")));
+    for path in std::iter::once(dir.to_owned()).chain(companions) {
+        match rustix::fs::access(&path, rustix::fs::Access::WRITE_OK) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(OpenError::Closed { path, source: error.into() }),
+        }
+    }
+    Ok(())
 }
 
 /// Makes `dir` readable by its owner alone, if it is not there yet.
 fn make_private(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let missing: Vec<&Path> = dir.ancestors().take_while(is_missing).collect();
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    // SQLite syncs the names in the directory; that of the directory itself is ours to sync, or a
+    // power cut could take it with all that was acknowledged.
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }

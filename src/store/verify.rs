@@ -111,8 +111,8 @@ impl Check {
             return Err("it was recorded before the event before it".to_owned());
         }
         match (event.payload_commit, payload) {
-            (Some(commit), Some(stored)) => {
-                stored.check(&commit)?;
+            (Some(_), Some(stored)) => {
+                stored.plaintext()?;
                 self.payloads += 1;
             }
             (Some(_), None) if is_redacted => self.removed += 1,

@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::append::Prepared;
+use super::failure::log_error;
 use super::{Appended, Head, LogError};
 use crate::clock::Clock;
 
@@ -136,7 +137,7 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, "the log could not commit");
-                Some(unavailable(&error))
+                Some(log_error(&error))
             }
         };
         // Whoever a failed batch did not reach is told the same as the others.
@@ -220,7 +221,7 @@ fn apart<T>(
         Err(error) => {
             savepoint.rollback()?;
             savepoint.commit()?;
-            Ok(Err(unavailable(&error)))
+            Ok(Err(log_error(&error)))
         }
     }
 }
@@ -233,7 +234,7 @@ fn answer_or_fail<T: 'static>(
     match done {
         Ok(done) => Ok(answer(reply, done)),
         Err(error) => {
-            answer(reply, Err(unavailable(&error)))(None);
+            answer(reply, Err(log_error(&error)))(None);
             Err(error)
         }
     }
@@ -264,8 +265,4 @@ fn is_fatal(error: &rusqlite::Error) -> bool {
                 | ErrorCode::OutOfMemory
         )
     )
-}
-
-pub(super) fn unavailable(error: &rusqlite::Error) -> LogError {
-    LogError::Unavailable(error.to_string())
 }
