@@ -11,6 +11,7 @@ mod death;
 mod followers;
 mod histories;
 mod model;
+mod no_room;
 mod ownership;
 mod power_loss;
 mod support;

@@ -19,12 +19,26 @@ pub struct Record {
 
 #[derive(Debug)]
 enum What {
-    Write { offset: usize, data: Vec<u8> },
-    Cut { length: usize },
+    Write {
+        offset: usize,
+        data: Vec<u8>,
+    },
+    Cut {
+        length: usize,
+    },
     Sync,
     SyncNames,
+    /// The kernel takes what it could not write for written, and forgets it.
+    SyncFailed,
     Create,
     Remove,
+}
+
+impl Record {
+    /// Whether the WAL is begun anew, over what it held before.
+    pub fn begins_wal(&self) -> bool {
+        self.name == "log.db-wal" && matches!(self.what, What::Write { offset: 0, .. })
+    }
 }
 
 /// Whether the disk does what a sync asks of it.
@@ -56,6 +70,7 @@ pub fn records(path: &Path) -> Vec<Record> {
             4 => What::SyncNames,
             5 => What::Create,
             6 => What::Remove,
+            7 => What::SyncFailed,
             other => panic!("no such operation: {other}"),
         };
         records.push(Record { name: String::from_utf8(name.to_vec()).unwrap(), what });
@@ -120,6 +135,7 @@ impl Disk {
                     apply(synced, &done, |_| true);
                 }
             }
+            What::SyncFailed => self.file(&name).pending.clear(),
             What::Sync | What::SyncNames => {}
             What::Write { .. } | What::Cut { .. } => self.file(&name).pending.push(what),
         }
@@ -172,6 +188,11 @@ fn apply(bytes: &mut Vec<u8>, what: &What, mut reaches: impl FnMut(usize) -> boo
             }
         }
         What::Cut { length } if reaches(0) => bytes.resize(*length, 0),
-        What::Cut { .. } | What::Sync | What::SyncNames | What::Create | What::Remove => {}
+        What::Cut { .. }
+        | What::Sync
+        | What::SyncNames
+        | What::SyncFailed
+        | What::Create
+        | What::Remove => {}
     }
 }

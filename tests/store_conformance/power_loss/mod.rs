@@ -46,6 +46,7 @@ static SHIM: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
 fn watched(name: &str, directory: &Path, journal: &Path) -> Command {
     let mut command = program(name, directory, 0);
     command
+        .env("CODY_DISK_FAULT", journal.with_file_name("fault"))
         .env("LD_PRELOAD", &SHIM.1)
         .env("CODY_DISK", directory)
         .env("CODY_DISK_JOURNAL", journal);
@@ -135,6 +136,8 @@ fn cut_power(child: &str, syncs: Syncs, cuts: u32, mut check: impl FnMut(&Path, 
     let ended = watched(child, &directory, &journal).output().unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
     let records = disk::records(&journal);
+    let begun = records.iter().filter(|record| record.begins_wal()).count();
+    println!("{child}: {} things asked of the disk, the WAL begun {begun} times", records.len());
     let mut random = StdRng::seed_from_u64(11);
     let mut points: Vec<usize> =
         (0..cuts).map(|_| random.random_range(0..=records.len())).collect();

@@ -22,7 +22,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { WRITE = 1, CUT = 2, SYNC = 3, SYNC_NAMES = 4, CREATE = 5, REMOVE = 6 };
+enum { WRITE = 1, CUT = 2, SYNC = 3, SYNC_NAMES = 4, CREATE = 5, REMOVE = 6, SYNC_FAILED = 7 };
 
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 static char directory[PATH_MAX];
@@ -133,6 +133,7 @@ static int do_sync(int file, long call) {
     pthread_mutex_lock(&turn);
     int done = fails("sync", name) ? -1 : (int)syscall(call, file);
     if (done == 0) record(*name ? SYNC : SYNC_NAMES, name, 0, NULL, 0);
+    else if (*name) record(SYNC_FAILED, name, 0, NULL, 0);
     pthread_mutex_unlock(&turn);
     return done;
 }
