@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cody_events::digest::Sha256;
@@ -30,6 +31,8 @@ use crate::entropy::Entropy;
 pub const FILE: &str = "log.db";
 /// Commands that may wait for the writer; further ones make their askers wait.
 const MAX_WAITING: usize = 1024;
+/// How long an asker waits for a place in the queue before it is refused, with nothing added.
+const MAX_QUEUE_WAIT: Duration = Duration::from_secs(10);
 /// Payloads of more bytes are packed on a thread that may take its time.
 const MAX_INLINE_BYTES: usize = 64 * 1024;
 
@@ -166,7 +169,9 @@ impl SqliteLog {
 
     async fn send(&self, request: Request) -> Result<(), LogError> {
         let writer = self.writer.as_ref().ok_or_else(reads_only)?;
-        let place = Arc::clone(&writer.places).acquire_owned().await.map_err(|_| closed())?;
+        let place = Arc::clone(&writer.places).acquire_owned();
+        let place = tokio::time::timeout(MAX_QUEUE_WAIT, place).await.map_err(|_| behind())?;
+        let place = place.map_err(|_| closed())?;
         let queue = writer.queue.as_ref().ok_or_else(closed)?;
         queue.send(Message { request, place }).map_err(|_| closed())
     }
@@ -289,6 +294,14 @@ fn reads_only() -> LogError {
     LogError::Unavailable("this process opened the log for reading only".to_owned())
 }
 
+fn behind() -> LogError {
+    LogError::Unavailable(format!(
+        "{MAX_WAITING} commands wait for the disk and none was done in {} s, so nothing was added \
+         (see what keeps the disk of the data directory busy)",
+        MAX_QUEUE_WAIT.as_secs()
+    ))
+}
+
 /// Fails if something in `dir` may not be written. SQLite would open the file for reading, and leave
 /// companions behind that nobody can write after the modes were mended.
 fn check_writable(dir: &Path) -> Result<(), OpenError> {
@@ -316,3 +329,6 @@ fn make_private(dir: &Path) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,7 +62,7 @@ proptest! {
 
     #[test]
     fn a_random_history_reads_like_the_models(steps in prop::collection::vec(step(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(play(steps));
     }
 }
