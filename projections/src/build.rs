@@ -121,17 +121,23 @@ pub fn quarantined(connection: &Connection) -> rusqlite::Result<Vec<Quarantined>
 /// An event that a projection cannot apply quarantines its job in that projection, and the rest
 /// goes on.
 pub fn apply(connection: &mut Connection, page: &[Recorded]) -> Result<Checkpoint, ApplyError> {
+    if !connection.is_autocommit() {
+        // An earlier page failed, and undoing it did, too.
+        connection.execute_batch("ROLLBACK")?;
+    }
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let at = checkpoint(&transaction)?;
     let seen = page.partition_point(|event| event.position <= at.position);
     let fresh = &page[seen..];
     let Some(reached) = follow(at, fresh)? else { return Ok(at) };
-    let page = transaction.savepoint()?;
+    let mut page = transaction.savepoint()?;
     // One savepoint for all is many times quicker than one an event, and misfits are rare.
     if apply_all(&page, fresh).is_ok() {
         page.commit()?;
     } else {
-        drop(page);
+        // Not left to its end of life, which would swallow an error and let events count twice.
+        page.rollback()?;
+        page.commit()?;
         apply_each(&mut transaction, fresh)?;
     }
     transaction
@@ -185,7 +191,7 @@ fn apply_each(
             if is_held(&held, projection, recorded) {
                 continue;
             }
-            let savepoint = transaction.savepoint()?;
+            let mut savepoint = transaction.savepoint()?;
             let applied = match &event {
                 Ok(event) => (projection.apply)(&savepoint, &Told { job, recorded, event }),
                 Err(error) => {
@@ -196,7 +202,8 @@ fn apply_each(
                 Ok(()) => savepoint.commit()?,
                 Err(error) if is_outage(&error) => return Err(error),
                 Err(error) => {
-                    drop(savepoint);
+                    savepoint.rollback()?;
+                    savepoint.commit()?;
                     held.insert((projection.name.to_owned(), recorded.stream.clone()));
                     quarantine(transaction, projection, recorded, &error.to_string())?;
                 }

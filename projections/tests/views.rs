@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test panics where it is wrong")]
 
+mod deaths;
 mod histories;
 
 use cody_events::digest::Sha256;

@@ -157,6 +157,10 @@ impl Writer {
         requests: &mut dyn Iterator<Item = Request>,
         answers: &mut Vec<Answer>,
     ) -> rusqlite::Result<Head> {
+        if !self.connection.is_autocommit() {
+            // An earlier batch failed, and undoing it did, too. It may not stop all that come after.
+            self.connection.execute_batch("ROLLBACK")?;
+        }
         let mut transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let current_epoch = transaction
