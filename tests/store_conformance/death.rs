@@ -2,13 +2,17 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cody_batch::clock::SystemClock;
 use cody_batch::store::verify::Verdict;
 use cody_batch::store::{Appended, Expected, Log};
 
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
 use crate::children::{acknowledge, acknowledged, as_child, start};
-use crate::support::{Directory, append, cases, event, event_with, open_sqlite, read_all};
+use crate::support::{Directory, append, cases, event, event_with, open_sqlite, read_after};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs only as the child of another test"]
@@ -39,7 +43,9 @@ async fn child_appends_until_it_is_killed() {
 #[tokio::test]
 async fn a_kill_at_any_moment_loses_nothing_that_was_answered() {
     let directory = Directory::new();
-    let mut acked = Vec::new();
+    let (mut acked, mut all) = (Vec::new(), Vec::new());
+    let mut random = StdRng::seed_from_u64(3);
+    let mut slowest = Duration::ZERO;
     for case in 0..u64::from(cases(20)) {
         let name = "death::child_appends_until_it_is_killed";
         let mut child = start(name, directory.path(), case * 1_000_000);
@@ -51,13 +57,19 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_answered() {
             let line = lines.next().expect("the child ended by itself").unwrap();
             acked.extend(acknowledged(&line).inspect(|_| answers += 1));
         }
+        // Anywhere between two answers, too.
+        std::thread::sleep(Duration::from_micros(random.random_range(0..3_000)));
         child.kill().unwrap();
         // What was answered between the count and the kill counts as well.
         acked.extend(lines.map_while(Result::ok).filter_map(|line| acknowledged(&line)));
         child.wait().unwrap();
+        let opening = Instant::now();
+        let log = directory.sqlite();
+        slowest = slowest.max(opening.elapsed());
+        all.extend(read_after(&log, all.len() as u64).await);
     }
+    assert!(slowest < Duration::from_secs(1), "an opening took {slowest:?}");
     let log = directory.sqlite();
-    let all = read_all(&log, 1_000).await;
     for (id, position) in &acked {
         let three = &all[usize::try_from(position - 1).unwrap()..][..3];
         let ids: Vec<u128> = three.iter().map(|e| e.command_id.0.as_u128()).collect();
@@ -70,5 +82,9 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_answered() {
         Verdict::Whole { events: found, .. } => assert_eq!(found, events),
         broken => panic!("{broken:?}"),
     }
-    println!("{} kills, {} commands answered, {events} events", cases(20), acked.len());
+    println!(
+        "{} kills, {} commands answered and found, {events} events, slowest opening {slowest:?}",
+        cases(20),
+        acked.len()
+    );
 }

@@ -5,9 +5,12 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it is wrong")]
 
 mod children;
+mod clocks;
 mod contract;
+mod corrupt;
 mod damage;
 mod death;
+mod deliveries;
 mod followers;
 mod histories;
 mod model;

@@ -13,6 +13,7 @@ use cody_events::ids::{AttemptNumber, JobId, RequestId, TargetNumber};
 use cody_events::time::Timestamp;
 use uuid::Uuid;
 
+use crate::children::{as_child, say, start};
 use crate::support::{Directory, SetClock, append, event, read_all};
 
 fn try_open(directory: &Directory) -> Result<SqliteLog, OpenError> {
@@ -31,6 +32,38 @@ async fn a_second_server_is_told_who_holds_the_directory() {
     }
     drop(first);
     assert_eq!(try_open(&directory).unwrap().epoch(), 2);
+}
+
+#[tokio::test]
+#[ignore = "runs only as the child of another test"]
+async fn child_opens_what_is_taken() {
+    let Some((directory, _)) = as_child() else { return };
+    match SqliteLog::open(&directory, Arc::new(SetClock::new(1)), Arc::new(SystemEntropy)) {
+        Err(error @ OpenError::Lock(LockError::Held { .. })) => say(&format!("refused: {error}")),
+        other => panic!("{other:?}"),
+    }
+    let log = SqliteLog::open_to_read(&directory).unwrap();
+    assert_eq!(read_all(&log, 10).await.len(), 1);
+    let refused = log.append(append("a", Expected::Any, 2, vec![event(2)])).await;
+    assert!(matches!(refused, Err(LogError::Unavailable(_))), "{refused:?}");
+    say("done");
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused_and_may_read() {
+    let directory = Directory::new();
+    let log = directory.sqlite();
+    log.append(append("a", Expected::Any, 1, vec![event(1)])).await.unwrap();
+    let child = start("ownership::child_opens_what_is_taken", directory.path(), 0);
+    let told = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let refused = format!("refused: another cody-batch (process {}) works", std::process::id());
+    assert!(told.contains(&refused) && told.lines().any(|line| line == "done"), "{told}");
+    let next = log.append(append("a", Expected::Exact(1), 3, vec![event(3)])).await.unwrap();
+    assert_eq!(
+        next,
+        Appended::Appended { first_position: 2, last_position: 2, last_version: 2 },
+        "who tried has fenced nobody"
+    );
 }
 
 #[tokio::test]

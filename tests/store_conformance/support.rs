@@ -132,9 +132,18 @@ pub fn append(stream: &str, expected: Expected, id: u128, events: Vec<NewEvent>)
 
 /// The whole log, read in pages of `limit`.
 pub async fn read_all(log: &dyn Log, limit: usize) -> Vec<Recorded> {
+    read_from(log, 0, limit).await
+}
+
+/// All that stands after `position`.
+pub async fn read_after(log: &dyn Log, position: u64) -> Vec<Recorded> {
+    read_from(log, position, 1_000).await
+}
+
+async fn read_from(log: &dyn Log, position: u64, limit: usize) -> Vec<Recorded> {
     let mut all: Vec<Recorded> = Vec::new();
     loop {
-        let after = all.last().map_or(0, |event| event.position);
+        let after = all.last().map_or(position, |event| event.position);
         let page = log.read_log(after, limit).await.unwrap();
         if page.is_empty() {
             return all;

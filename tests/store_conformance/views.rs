@@ -23,17 +23,17 @@ use uuid::Uuid;
 
 use crate::support::{Directory, open_sqlite};
 
-async fn open(directory: &Directory) -> (Arc<SqliteLog>, Views) {
+pub async fn open(directory: &Directory) -> (Arc<SqliteLog>, Views) {
     let log = Arc::new(open_sqlite(directory.path(), Arc::new(SystemClock)));
     let views = follow(directory.path(), &log).await;
     (log, views)
 }
 
-async fn follow(dir: &Path, log: &Arc<SqliteLog>) -> Views {
+pub async fn follow(dir: &Path, log: &Arc<SqliteLog>) -> Views {
     Views::open(dir, as_log(log), as_side(log)).await.unwrap()
 }
 
-fn as_log(log: &Arc<SqliteLog>) -> Arc<dyn Log> {
+pub fn as_log(log: &Arc<SqliteLog>) -> Arc<dyn Log> {
     Arc::<SqliteLog>::clone(log)
 }
 
@@ -41,11 +41,11 @@ fn as_side(log: &Arc<SqliteLog>) -> Arc<dyn SideTables> {
     Arc::<SqliteLog>::clone(log)
 }
 
-fn job(number: u64) -> JobId {
+pub fn job(number: u64) -> JobId {
     JobId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + u128::from(number)))
 }
 
-async fn add(log: &SqliteLog, job: JobId, event: impl Into<Event>) -> u64 {
+pub async fn add(log: &SqliteLog, job: JobId, event: impl Into<Event>) -> u64 {
     let event = event.into();
     let append = Append {
         stream: job.stream(),
@@ -68,7 +68,7 @@ async fn add(log: &SqliteLog, job: JobId, event: impl Into<Event>) -> u64 {
     log.head().await.unwrap().position
 }
 
-fn created() -> Created {
+pub fn created() -> Created {
     Created {
         targets: vec![CreatedTarget {
             number: TargetNumber(1),
@@ -95,11 +95,11 @@ fn created() -> Created {
     }
 }
 
-fn paused() -> Paused {
+pub fn paused() -> Paused {
     Paused { target: None, by: By::Person }
 }
 
-async fn listed(views: &Views) -> Vec<(JobId, bool)> {
+pub async fn listed(views: &Views) -> Vec<(JobId, bool)> {
     let read = |connection: &Connection| jobs::page(connection, None, 1_000_000);
     views.read(read).await.unwrap().into_iter().map(|row| (row.job, row.is_paused)).collect()
 }
