@@ -205,7 +205,7 @@ impl Converser {
             last,
             warning,
         };
-        let price = offer.price.clone();
+        let price = offer.price;
         let call = Call { job, permit, body, betas: start.betas.clone(), price };
         Ok(Prepared::Call(call, notice))
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-fn foreign(path: &str, install: &str) -> PathBuf {
+/// A file of a program that was installed here, or that is ours for one.
+pub fn foreign(path: &str, install: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/foreign").join(path);
     assert!(
         path.exists(),
@@ -75,46 +76,4 @@ pub async fn run_python(program: &str, arguments: &[String], input: String) -> (
     });
     let output = tokio::time::timeout(Duration::from_secs(60), output).await.unwrap().unwrap();
     (String::from_utf8(output.stdout).unwrap().trim().to_owned(), output.status.success())
-}
-
-/// A running mock server that injects faults and grades its client; ended when the test lets go.
-pub struct Llmock {
-    child: Child,
-    /// What the client is given as its base URL.
-    pub base_url: String,
-    /// Where its own questions are answered.
-    pub admin: String,
-}
-
-impl Drop for Llmock {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Starts it on a free port.
-pub async fn llmock() -> Llmock {
-    let program = foreign(".venv/bin/llmock", "make foreign");
-    let port = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
-    let child = Command::new(program)
-        .args(["serve", "--port", &port.to_string()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let address = format!("127.0.0.1:{port}");
-    let started = std::time::Instant::now();
-    while tokio::net::TcpStream::connect(&address).await.is_err() {
-        assert!(started.elapsed() < Duration::from_secs(60), "llmock never listened");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Llmock {
-        child,
-        base_url: format!("http://{address}/anthropic"),
-        admin: format!("http://{address}/_llmock"),
-    }
 }

@@ -1,10 +1,55 @@
 //! The whole fault catalogue of a mock server that no one here wrote (llmock, from PyPI), met by whole
 //! jobs of the real program; the mock's own verdict on how they bore it must have no finding.
 
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::harness::{World, finish, http, json as printed, repository};
-use super::peers::{Llmock, llmock};
+use super::peers::foreign;
+
+/// A running mock server that injects faults and grades its client; ended when the test lets go.
+struct Llmock {
+    child: Child,
+    /// What the client is given as its base URL.
+    base_url: String,
+    /// Where its own questions are answered.
+    admin: String,
+}
+
+impl Drop for Llmock {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts it on a free port.
+async fn llmock() -> Llmock {
+    let program = foreign(".venv/bin/llmock", "make foreign");
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let child = Command::new(program)
+        .args(["serve", "--port", &port.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let address = format!("127.0.0.1:{port}");
+    let started = std::time::Instant::now();
+    while tokio::net::TcpStream::connect(&address).await.is_err() {
+        assert!(started.elapsed() < Duration::from_secs(60), "llmock never listened");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Llmock {
+        child,
+        base_url: format!("http://{address}/anthropic"),
+        admin: format!("http://{address}/_llmock"),
+    }
+}
 
 /// Statuses that a retry may cure, and those that none does.
 const PASSING: [u16; 8] = [408, 409, 429, 500, 502, 503, 504, 529];
