@@ -13,6 +13,7 @@ mod kills;
 mod large;
 mod llmock;
 mod long;
+mod no_room;
 mod outcomes;
 mod overspend;
 #[path = "../foreign/peers.rs"]
@@ -21,3 +22,4 @@ mod real;
 mod rejections;
 mod remote;
 mod soak;
+mod zombie;
