@@ -8,6 +8,7 @@ use cody_events::digest::Sha256;
 use cody_events::ids::TargetNumber;
 use cody_events::outcome::Outcome;
 use cody_events::status::{Delivery, JobStatus, TargetStatus};
+use cody_projections::costs::CostRow;
 use cody_projections::overview::{JobOverview, TargetOverview};
 use cody_projections::targets::TargetRow;
 use serde::Serialize;
@@ -114,7 +115,55 @@ pub fn table(
         ));
     }
     lines.push_str(&sum(job));
+    lines.push_str(&hints(job, program));
     lines
+}
+
+/// What can be done about targets that did not come to a good end.
+fn hints(job: &JobOverview, program: &str) -> String {
+    let outcomes = || job.targets.iter().filter_map(|one| one.target.outcome);
+    let is_stopped = outcomes().any(|outcome| outcome == Outcome::BudgetStopped);
+    let has_failed =
+        outcomes().any(|outcome| !outcome.is_success() && outcome != Outcome::BudgetStopped);
+    let id = text::short(&job.job.job);
+    let mut lines = String::new();
+    if job.job.is_cancelled {
+        return lines;
+    }
+    if is_stopped {
+        lines.push_str(&format!(
+            "Go on where a limit stopped: {program} resume {id} --budget-usd …  (`show {id}` says which limit)\n"
+        ));
+    }
+    if has_failed {
+        lines.push_str(&format!("Start over with what failed: {program} retry {id}\n"));
+    }
+    lines
+}
+
+/// What a job cost: what is known, what is assumed, and how much of its input came from the cache.
+pub fn spending(job: &JobOverview) -> String {
+    let sum = |of: fn(&CostRow) -> u64| job.targets.iter().map(|one| of(&one.cost)).sum::<u64>();
+    let mut words = format!("cost {}", text::dollars(job.spent_micros()));
+    let assumed = sum(|cost| cost.assumed_micros);
+    if assumed > 0 {
+        words.push_str(&format!(
+            " ({} known + {} assumed for calls that were not heard out)",
+            text::dollars(sum(|cost| cost.known_micros)),
+            text::dollars(assumed)
+        ));
+    }
+    let input = sum(|cost| cost.usage.input_total());
+    if input > 0 {
+        let cached = sum(|cost| cost.usage.cache_read_tokens);
+        words.push_str(&format!(
+            ", {} tokens in ({} % from the cache) and {} out",
+            text::grouped(input),
+            cached * 100 / input,
+            text::grouped(sum(|cost| cost.usage.output_tokens))
+        ));
+    }
+    words
 }
 
 /// How many of each outcome, and that they are all.
@@ -131,10 +180,10 @@ fn sum(job: &JobOverview) -> String {
         parts.push(format!("{} unfinished", count(None)));
     }
     format!(
-        "\n{} = {}. Job {}, cost {}.\n",
+        "\n{} = {}. Job {}, {}.\n",
         text::repositories(job.targets.len()),
         parts.join(" + "),
         job.status().name(),
-        text::dollars(job.spent_micros())
+        spending(job)
     )
 }

@@ -5,6 +5,7 @@ use cody_events::event::Event;
 use cody_events::evidence::{CheckPhase, ChecksRan};
 use cody_events::outcome::Outcome;
 
+use super::outcome_table::spending;
 use super::reading::{ReadJob, Reading};
 use super::{Context, Exit, text};
 use crate::app::App;
@@ -34,10 +35,10 @@ pub async fn report(app: &App, job: &ReadJob) -> Result<String, anyhow::Error> {
         out.push_str(&format!("> {}\n", text::printable(line)));
     }
     out.push_str(&format!(
-        "\n**{}** · {} · {} · created {} · took {}\n\n",
+        "\n**{}** · {} · {} · created {} UTC · took {}\n\n",
         job.overview.status().name(),
         job.created.model,
-        text::dollars(job.overview.spent_micros()),
+        spending(&job.overview),
         &job.created_at().to_string()[..19].replace('T', " "),
         text::duration(job.latest_at().millis_since(job.created_at())),
     ));
