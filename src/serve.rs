@@ -135,7 +135,7 @@ pub fn models(config: &Config) -> Result<ModelTable, ServeError> {
 }
 
 impl Server {
-    /// Starts a server on `listen`, or on a free port of this machine.
+    /// Starts a server that stays on `listen`, or one for jobs of this process on a free port.
     pub async fn start(config: &Config, listen: Option<SocketAddr>) -> Result<Self, ServeError> {
         Self::start_at(config, listen, Arc::new(SystemClock)).await
     }
@@ -170,7 +170,7 @@ impl Server {
         let address_file = config.data_dir.join(ADDRESS_FILE);
         let url = format!("http://{address}");
         let credential = entropy.secret();
-        leave_address(&address_file, &url, &credential)?;
+        leave_address(&address_file, &url, listen.is_some(), &credential)?;
         let control = Arc::new(Control {
             app: Arc::clone(&app),
             intake: Arc::clone(&intake),
@@ -284,14 +284,18 @@ async fn listen_on(listen: Option<SocketAddr>) -> Result<(TcpListener, SocketAdd
 
 /// Writes the address for workers and the command line, readable by the owner alone. Written beside
 /// and renamed, so that nobody reads half of it.
-fn leave_address(file: &Path, url: &str, token: &str) -> Result<(), ServeError> {
+fn leave_address(file: &Path, url: &str, stays: bool, token: &str) -> Result<(), ServeError> {
     let failed = |source| ServeError::Io {
         what: "the server's address cannot be written",
         path: file.to_owned(),
         source,
     };
-    let address =
-        ServerAddress { url: url.to_owned(), pid: std::process::id(), token: token.to_owned() };
+    let address = ServerAddress {
+        url: url.to_owned(),
+        pid: std::process::id(),
+        stays,
+        token: token.to_owned(),
+    };
     let text = serde_json::to_vec(&address).map_err(|error| failed(error.into()))?;
     let new = file.with_extension("json.new");
     let write = || -> std::io::Result<()> {

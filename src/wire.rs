@@ -218,6 +218,8 @@ pub struct Refusal {
 pub struct ServerAddress {
     pub url: String,
     pub pid: u32,
+    /// Whether it stays until it is stopped, and does not end with a job of its own.
+    pub stays: bool,
     /// A local admin credential, for the command line on the same machine.
     pub token: String,
 }

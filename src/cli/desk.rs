@@ -76,6 +76,7 @@ impl Neighbour {
     pub async fn find(data_dir: &Path) -> Option<Self> {
         let text = tokio::fs::read_to_string(data_dir.join(ADDRESS_FILE)).await.ok()?;
         let address: ServerAddress = serde_json::from_str(&text).ok()?;
+        crate::wire::process_start(address.pid)?;
         let place = address.url.strip_prefix("http://")?.to_owned();
         let knock = tokio::time::timeout(KNOCK, tokio::net::TcpStream::connect(place)).await;
         knock.ok()?.ok()?;
@@ -86,6 +87,16 @@ impl Neighbour {
     /// Where it listens.
     pub fn url(&self) -> &str {
         &self.address.url
+    }
+
+    /// Whether it stays until it is stopped, and does not end with a job of its own.
+    pub fn stays(&self) -> bool {
+        self.address.stays
+    }
+
+    /// Whether its process is there.
+    pub fn is_alive(&self) -> bool {
+        crate::wire::process_start(self.address.pid).is_some()
     }
 
     /// Has it carry out `wish`.
@@ -135,6 +146,24 @@ impl Desk {
     pub fn take(&self, job: JobId) {
         if let Self::Own(server) = self {
             server.dispatcher.take(job);
+        }
+    }
+
+    /// Whether the server that does the work is there.
+    pub fn is_alive(&self) -> bool {
+        match self {
+            Self::Own(_) => true,
+            Self::Other(server) => server.is_alive(),
+        }
+    }
+
+    /// How many jobs beside `job` are at work in this process.
+    pub fn others_than(&self, job: JobId) -> usize {
+        match self {
+            Self::Own(server) => {
+                server.dispatcher.busy_jobs().into_iter().filter(|other| *other != job).count()
+            }
+            Self::Other(_) => 0,
         }
     }
 

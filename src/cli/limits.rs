@@ -6,15 +6,17 @@ use crate::plan::LimitsRequest;
 
 /// Limits of each repository, and the money of all.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Limits")]
+#[command(
+    next_help_heading = "Limits (at first 5.00 USD and 60 turns; what is not named stays as it is)"
+)]
 pub struct LimitArgs {
-    /// The most to spend on each repository, in dollars [default: 5.00]
+    /// The most to spend on each repository, in dollars
     #[arg(long, value_name = "USD")]
     budget_usd: Option<String>,
     /// The most to spend on all repositories together, in dollars
     #[arg(long, value_name = "USD")]
     job_budget_usd: Option<String>,
-    /// The most responses of Claude for each repository [default: 60]
+    /// The most responses of Claude for each repository
     #[arg(long, value_name = "N")]
     max_turns: Option<u32>,
     /// The most tokens, in and out, for each repository

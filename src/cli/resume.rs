@@ -52,7 +52,7 @@ pub async fn run(context: Context, args: ResumeArgs) -> Result<Exit, anyhow::Err
         Err(error) => return Err(error),
     }
     desk.take(job);
-    follow(&context, &desk, job, args.out.as_deref(), args.json).await
+    follow(&context, desk, job, args.out.as_deref(), args.json).await
 }
 
 fn is_over(error: &anyhow::Error) -> bool {

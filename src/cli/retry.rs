@@ -41,5 +41,5 @@ pub async fn run(context: Context, args: RetryArgs) -> Result<Exit, anyhow::Erro
     let desk = Desk::open(&context.config).await?;
     let targets = args.targets.iter().copied().map(TargetNumber).collect();
     desk.ask(Wish::Retry { job, targets, limits: args.limits.request() }).await?;
-    follow(&context, &desk, job, args.out.as_deref(), args.json).await
+    follow(&context, desk, job, args.out.as_deref(), args.json).await
 }

@@ -115,7 +115,8 @@ async fn detach(
     mut request: JobRequest,
     as_json: bool,
 ) -> Result<Exit, anyhow::Error> {
-    let Some(server) = Neighbour::find(&context.config.data_dir).await else {
+    let server = Neighbour::find(&context.config.data_dir).await.filter(Neighbour::stays);
+    let Some(server) = server else {
         return Err(NoServer(context.config.data_dir.clone(), context.program.clone()).into());
     };
     make_absolute(&context.config, &mut request);
@@ -190,7 +191,7 @@ pub async fn run_request(
     let desk = Desk::open(&context.config).await?;
     let job = desk.ask(Wish::Create(Box::new(request))).await?.job;
     eprintln!("Job {} ({})", text::short(&job), context.config.data_dir.display());
-    follow(context, &desk, job, out, as_json).await
+    follow(context, desk, job, out, as_json).await
 }
 
 /// What is wrong with a request is told before anything is started.
@@ -219,12 +220,12 @@ fn make_absolute(config: &Config, request: &mut JobRequest) {
 /// Watches `job` to its end and tells how it went.
 pub async fn follow(
     context: &Context,
-    desk: &Desk,
+    mut desk: Desk,
     job: JobId,
     out: Option<&Path>,
     as_json: bool,
 ) -> Result<Exit, anyhow::Error> {
-    if watch(context, desk, job).await? == Watched::Left {
+    if watch(context, &mut desk, job).await? == Watched::Left {
         eprintln!(
             "\nThe server goes on with it. Stop it with: {} cancel {}",
             context.program,
@@ -247,7 +248,30 @@ pub async fn follow(
             text::short(&job)
         ))?;
     }
+    wait_for_others(&desk, job).await;
     Ok(exit(&read.overview))
+}
+
+/// Jobs of other terminals that this process's server works on are not left in the lurch.
+async fn wait_for_others(desk: &Desk, job: JobId) {
+    let count = desk.others_than(job);
+    if count == 0 {
+        return;
+    }
+    eprintln!(
+        "\nWaiting for {} that other terminals left to this server; Ctrl-C leaves it to them.",
+        text::counted(count as u64, "job")
+    );
+    let done = async {
+        while desk.others_than(job) > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        () = done => {}
+        // Asked to go is asked to go; whoever watches them goes on with them.
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }
 
 /// How watching ended.
@@ -256,29 +280,61 @@ enum Watched {
     ToTheEnd,
     /// The person has seen enough, and another process does the work.
     Left,
+    /// The server that did the work is no more.
+    Alone,
 }
 
-/// Shows progress until every target has an outcome. Ctrl-C cancels a job whose server is this
-/// process, and only stops watching one of another's.
-async fn watch(context: &Context, desk: &Desk, job: JobId) -> Result<Watched, anyhow::Error> {
-    let eyes = desk.eyes().await?;
-    let state = eyes.state(job).await?;
+/// Shows progress until every target has an outcome. A job whose server goes away is gone on with
+/// here.
+async fn watch(context: &Context, desk: &mut Desk, job: JobId) -> Result<Watched, anyhow::Error> {
+    let state = desk.eyes().await?.state(job).await?;
     let Some(job_state) = &state.job else { return Ok(Watched::ToTheEnd) };
     let mut progress = Progress::new(job_state, context.is_terminal);
+    loop {
+        match watch_with(desk, job, &mut progress).await? {
+            Watched::Alone => {
+                eprintln!("The server is gone; this process goes on with the job.");
+                *desk = Desk::open(&context.config).await?;
+                desk.take(job);
+            }
+            ended => {
+                progress.end();
+                let gone = async {
+                    while desk.has_workers(job) {
+                        tokio::time::sleep(LOOK / 3).await;
+                    }
+                };
+                // Workers that leave by themselves have said all; the next server sweeps up.
+                let _ = tokio::time::timeout(CANCEL_PATIENCE, gone).await;
+                return Ok(ended);
+            }
+        }
+    }
+}
+
+/// Watches through one server. Ctrl-C cancels a job whose server is this process, and only stops
+/// watching one of another's.
+async fn watch_with(
+    desk: &Desk,
+    job: JobId,
+    progress: &mut Progress,
+) -> Result<Watched, anyhow::Error> {
+    let eyes = desk.eyes().await?;
     let mut interrupts = 0;
     loop {
         let state = eyes.state(job).await?;
         progress.show(&state);
-        let is_done = state.job.as_ref().is_none_or(|job| job.finished || job.cancelled);
-        if is_done {
-            break;
+        if state.job.as_ref().is_none_or(|job| job.finished || job.cancelled) {
+            return Ok(Watched::ToTheEnd);
+        }
+        if !desk.is_alive() {
+            return Ok(Watched::Alone);
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             _ = tokio::signal::ctrl_c(), if interrupts == 0 => {
                 interrupts += 1;
                 if matches!(desk, Desk::Other(_)) {
-                    progress.end();
                     return Ok(Watched::Left);
                 }
                 eprintln!("\nCancelling: workers are stopped, what was done stays in the log.");
@@ -287,15 +343,6 @@ async fn watch(context: &Context, desk: &Desk, job: JobId) -> Result<Watched, an
             }
         }
     }
-    progress.end();
-    let gone = async {
-        while desk.has_workers(job) {
-            tokio::time::sleep(LOOK / 3).await;
-        }
-    };
-    // Workers that leave by themselves have said all; the next server sweeps up after the rest.
-    let _ = tokio::time::timeout(CANCEL_PATIENCE, gone).await;
-    Ok(Watched::ToTheEnd)
 }
 
 /// What a script learns of the job: cancelled before budget before failed.

@@ -130,6 +130,12 @@ impl Dispatcher {
         lock(&self.jobs).insert(job);
     }
 
+    /// The jobs that have workers, or are about to.
+    pub fn busy_jobs(&self) -> BTreeSet<JobId> {
+        let preparing = lock(&self.preparing).iter().map(|(job, _)| *job).collect::<Vec<_>>();
+        lock(&self.watched).values().map(|watched| watched.job).chain(preparing).collect()
+    }
+
     /// Whether a worker of `job` may still be alive, or is about to be.
     pub fn has_workers(&self, job: JobId) -> bool {
         lock(&self.preparing).iter().any(|(of, _)| *of == job)

@@ -77,12 +77,15 @@ impl Job {
             Event::AttemptRequested(e) => self.with(e.target, |target| {
                 target.base = Some(e.base.clone());
                 target.tree.get_or_insert(e.base.tree);
-                target.request = Some(OpenRequest { request: e.request, attempt: None });
+                target.request =
+                    Some(OpenRequest { request: e.request, attempt: None, is_over: false });
             }),
             Event::AttemptStarted(e) => self.with(e.target, |target| {
                 target.latest_attempt = e.attempt;
                 target.sandbox = Some(e.sandbox);
-                target.request = Some(OpenRequest { request: e.request, attempt: Some(e.attempt) });
+                let is_over = target.request.as_ref().is_some_and(|open| open.is_over);
+                let attempt = Some(e.attempt);
+                target.request = Some(OpenRequest { request: e.request, attempt, is_over });
             }),
             Event::AttemptEnded(e) => {
                 self.with(e.target, |target| target.end_attempt(e.how, e.attempt.is_some()));
@@ -191,6 +194,9 @@ impl Target {
         self.round = round;
         self.outcome = None;
         self.held = false;
+        if let Some(open) = &mut self.request {
+            open.is_over = true;
+        }
         self.repairs = 0;
         self.fruitless_losses = 0;
         self.next_attempt = match why {
@@ -225,7 +231,10 @@ impl Target {
     }
 
     fn end_attempt(&mut self, how: AttemptEnd, claimed: bool) {
-        self.request = None;
+        let is_over = self.request.take().is_some_and(|open| open.is_over);
+        if is_over {
+            return;
+        }
         match how {
             AttemptEnd::Lost | AttemptEnd::Crashed => {
                 self.fruitless_losses = self.fruitless_losses.saturating_add(1);

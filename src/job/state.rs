@@ -187,7 +187,7 @@ pub struct Target {
 impl Target {
     /// The attempt that now holds the target, if one claimed it.
     pub fn attempt(&self) -> Option<AttemptNumber> {
-        self.request.as_ref().and_then(|request| request.attempt)
+        self.request.as_ref().filter(|request| !request.is_over)?.attempt
     }
 
     /// The thread with this number, if it is one of the round's.
@@ -223,6 +223,8 @@ impl Target {
 pub struct OpenRequest {
     pub request: RequestId,
     pub attempt: Option<AttemptNumber>,
+    /// Whether it is of an earlier round: its worker holds nothing any more, and is to end.
+    pub is_over: bool,
 }
 
 /// What the rules need of a scan.

@@ -323,3 +323,33 @@ async fn a_server_that_runs_takes_jobs_of_others_and_outlives_them() {
         wait_for(&world.path("data"), &mut server.0, |told| count(told, "finished") == 1).await;
     assert_eq!(count(&told, "target-finished"), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_waits_for_what_others_left_to_it_and_others_go_on_without_it() {
+    let turns = format!("{}{}{FINISH}", bash(EDIT, 300), bash("true", 300));
+    for is_killed in [false, true] {
+        let (world, app) = world(&turns).await;
+        let other = world.path("other");
+        repository(&other, &[("greet.sh", "echo hello\n")]);
+        let mut first = start(&world, &app, &[]);
+        wait_for(&world.path("data"), &mut first, |told| count(told, "call-permitted") == 1).await;
+        let mut second = start(&world, &other, &[]);
+        // The newest job of the log is the second one from now on.
+        wait_for(&world.path("data"), &mut second, |told| {
+            told.iter().any(|told| told.recorded.position > 14) && count(told, "claude-turn") == 1
+        })
+        .await;
+        if is_killed {
+            first.kill().unwrap();
+            first.wait().unwrap();
+        } else {
+            assert_eq!(json(&end(first).await)["status"], "succeeded");
+        }
+        let second = end(second).await;
+        let words = String::from_utf8_lossy(&second.stderr);
+        assert_eq!(json(&second)["status"], "succeeded", "{words}");
+        assert_eq!(words.contains("The server is gone"), is_killed, "{words}");
+        let told = world.events().await;
+        assert!(is_killed || count(&told, "call-failed") == 0, "nobody lost a call");
+    }
+}
