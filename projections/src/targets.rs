@@ -16,7 +16,7 @@ use crate::{Projection, Told};
 
 pub const PROJECTION: Projection = Projection {
     name: "targets",
-    version: 1,
+    version: 2,
     tables: "
 CREATE TABLE targets (
     job TEXT NOT NULL,
@@ -211,7 +211,7 @@ impl Rows<'_> {
     fn reopen(&self, e: &TargetReopened) -> rusqlite::Result<()> {
         self.set(
             e.target,
-            "round = ?3, delivery = ?4, outcome = NULL, finish_position = NULL, finished_at = NULL",
+            "round = ?3, delivery = ?4, open_attempt = NULL, outcome = NULL, finish_position = NULL, finished_at = NULL",
             &[&e.round.0, &Word(Delivery::None)],
         )?;
         match e.why {

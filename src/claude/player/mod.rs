@@ -120,12 +120,9 @@ async fn messages(
         return refuse(0, &refusal, None);
     };
     let mut played = None;
-    let answer = match stage::decide(&stage, &headers, &body, &mut played) {
-        Ok((answer, delay_ms)) => {
-            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
-            answer
-        }
-        Err(refusal) => Answer::Refuse { refusal, retry_after: None },
+    let (answer, delay_ms) = match stage::decide(&stage, &headers, &body, &mut played) {
+        Ok(decided) => decided,
+        Err(refusal) => (Answer::Refuse { refusal, retry_after: None }, 0),
     };
     let betas = headers.get("anthropic-beta").and_then(|value| value.to_str().ok()).unwrap_or("");
     let (status, refusal) = match &answer {
@@ -139,6 +136,8 @@ async fn messages(
         status,
         refusal,
     });
+    // A request that came is answered, and would be charged, also if nobody waits to the end.
+    tokio::time::sleep(Duration::from_millis(delay_ms)).await;
     match answer {
         Answer::Say { performance, streamed: false, fault: None } => {
             let text = performance.document().to_string();

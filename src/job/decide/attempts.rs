@@ -54,7 +54,8 @@ pub(super) fn request_attempt(
 
 pub(super) fn claim_attempt(job: &Job, claim: &AttemptStarted) -> Result<Vec<Draft>, Rejection> {
     let target = open_target(job, claim.target)?;
-    let open = target.request.as_ref().filter(|open| open.request == claim.request);
+    let open =
+        target.request.as_ref().filter(|open| open.request == claim.request && !open.is_over);
     let Some(open) = open else {
         return Err(Rejection::new(
             RejectionCode::NoSuchRequest,
