@@ -30,6 +30,7 @@ use crate::dispatch::{DispatchOptions, Dispatcher, LocalExecutor};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::git::{FetchLimits, GitError, PackStore, WalkBudget};
 use crate::intake::Intake;
+use crate::plan::Planning;
 use crate::store::leases::Leases;
 use crate::store::side::SideTables;
 use crate::store::sqlite::OpenError;
@@ -174,9 +175,11 @@ impl Server {
         let control = Arc::new(Control {
             app: Arc::clone(&app),
             intake: Arc::clone(&intake),
-            models: Arc::clone(&models),
-            job: config.job.clone(),
-            git: config.git.clone(),
+            planning: Planning {
+                job: config.job.clone(),
+                git: config.git.clone(),
+                models: Arc::clone(&models),
+            },
         });
         let door = WorkerDoor {
             app: Arc::clone(&app),

@@ -17,12 +17,10 @@ use cody_events::job::By;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, AppError, Asker, Executed};
-use crate::claude::models::ModelTable;
-use crate::config::{GitConfig, JobConfig};
 use crate::intake::{Intake, IntakeError};
 use crate::job::state::Job;
 use crate::job::{Command, Rejection, RejectionCode};
-use crate::plan::{JobRequest, LimitsRequest, LocalPaths, Planner};
+use crate::plan::{JobRequest, LimitsRequest, LocalPaths, Planner, Planning};
 use crate::wire::Refusal;
 
 /// The door's one route.
@@ -100,9 +98,7 @@ impl ControlError {
 pub struct Control {
     pub app: Arc<App>,
     pub intake: Arc<Intake>,
-    pub models: Arc<ModelTable>,
-    pub job: JobConfig,
-    pub git: GitConfig,
+    pub planning: Planning,
 }
 
 impl Control {
@@ -194,13 +190,7 @@ impl Control {
     }
 
     fn planner(&self) -> Planner<'_> {
-        Planner {
-            job: &self.job,
-            git: &self.git,
-            models: &self.models,
-            today: self.app.clock().now().date(),
-            local_paths: LocalPaths::Any,
-        }
+        self.planning.planner(self.app.clock().now().date(), LocalPaths::Any)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::entropy::SystemEntropy;
 use crate::git::PackStore;
 use crate::intake::Intake;
 use crate::job::{JobState, Rejection};
+use crate::plan::Planning;
 use crate::serve::{ADDRESS_FILE, STATES, Server};
 use crate::store::{Log, SqliteLog};
 use crate::wire::{Refusal, ServerAddress};
@@ -60,7 +61,8 @@ fn control(config: &Config) -> Result<Control, anyhow::Error> {
     let app = Arc::new(App::new(log, Arc::new(SystemClock), Arc::new(SystemEntropy), STATES));
     let packs = PackStore::new(config.data_dir.join("packs"));
     let intake = Arc::new(Intake::new(Arc::clone(&app), packs));
-    Ok(Control { app, intake, models, job: config.job.clone(), git: config.git.clone() })
+    let planning = Planning { job: config.job.clone(), git: config.git.clone(), models };
+    Ok(Control { app, intake, planning })
 }
 
 /// A rejection stays one, so that it is told with its code.

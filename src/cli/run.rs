@@ -21,7 +21,7 @@ use crate::api::control::Wish;
 use crate::app::App;
 use crate::clock::Clock as _;
 use crate::config::Config;
-use crate::plan::{JobRequest, LocalPaths, Planner};
+use crate::plan::{JobRequest, LocalPaths, Planning};
 
 /// How often a watched job is looked at.
 const LOOK: Duration = Duration::from_millis(150);
@@ -196,14 +196,9 @@ pub async fn run_request(
 
 /// What is wrong with a request is told before anything is started.
 fn check(config: &Config, request: &JobRequest) -> Result<(), anyhow::Error> {
-    let models = crate::serve::models(config)?;
-    let planner = Planner {
-        job: &config.job,
-        git: &config.git,
-        models: &models,
-        today: crate::clock::SystemClock.now().date(),
-        local_paths: LocalPaths::Any,
-    };
+    let models = std::sync::Arc::new(crate::serve::models(config)?);
+    let planning = Planning { job: config.job.clone(), git: config.git.clone(), models };
+    let planner = planning.planner(crate::clock::SystemClock.now().date(), LocalPaths::Any);
     Ok(crate::job::check(&planner.plan(request)?)?)
 }
 

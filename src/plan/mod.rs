@@ -6,6 +6,7 @@ mod limits;
 mod request;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cody_events::job::{Effort, Limits, Location, Policy, SharedLimits};
 
@@ -37,6 +38,21 @@ impl LocalPaths {
                 .filter_map(|root| root.canonicalize().ok())
                 .any(|root| path.starts_with(root)),
         }
+    }
+}
+
+/// What planning needs, for as long as a server runs.
+#[derive(Debug)]
+pub struct Planning {
+    pub job: JobConfig,
+    pub git: GitConfig,
+    pub models: Arc<ModelTable>,
+}
+
+impl Planning {
+    /// A planner of `today`, for a door that may name `local_paths`.
+    pub fn planner(&self, today: Date, local_paths: LocalPaths) -> Planner<'_> {
+        Planner { job: &self.job, git: &self.git, models: &self.models, today, local_paths }
     }
 }
 
