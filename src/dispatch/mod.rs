@@ -254,18 +254,22 @@ impl Dispatcher {
             requested_at: now,
         };
         self.side.put_nonce(row.clone()).await?;
-        self.record_request(job, target, base, request).await?;
+        if let Err(error) = self.record_request(job, target, base, request).await {
+            // A nonce that stays behind is good for nothing, and is found by the next server.
+            let _ = self.leases.forget(request).await;
+            return Err(error);
+        }
         let watched = Watched { job, target: target.number, process: None, over_since: None };
         lock(&self.watched).insert(request, watched);
         self.leases.expect(request);
         let settings = &self.options.worker;
         match self.executor.start(job, target.number, request, &nonce, settings).await {
             Ok(process) => {
-                self.side.put_nonce(ClaimNonce { process: Some(process), ..row }).await?;
+                // It is watched from here on, whether or not its row can be written.
                 if let Some(watched) = lock(&self.watched).get_mut(&request) {
                     watched.process = Some(process);
                 }
-                Ok(())
+                Ok(self.side.put_nonce(ClaimNonce { process: Some(process), ..row }).await?)
             }
             Err(error) => {
                 let detail = error.to_string();
