@@ -3,8 +3,9 @@
 CARGO ?= cargo
 FOREIGN := tests/foreign
 PYTHON := $(FOREIGN)/.venv/bin/python
+PEER := tests/benches/turns/.venv
 
-.PHONY: build demo check test proof system foreign real
+.PHONY: build demo check test proof bench system foreign real
 
 build: system
 	$(CARGO) build --release --locked
@@ -31,6 +32,15 @@ proof: system foreign real
 	CODY_CASES=1000 CODY_PROOF=1 $(CARGO) test --profile proof --workspace --locked -- --nocapture && \
 	CODY_PROOF=1 $(CARGO) test --profile proof --locked --test jobs large -- --ignored --nocapture && \
 	wait $$twenty; ended=$$?; cat target/twenty-minutes.txt; exit $$ended
+
+# What it costs, beside calibrators and peers in the same run. Not part of any gate.
+bench: foreign $(PEER)/.installed
+	$(CARGO) bench --profile proof --locked
+
+$(PEER)/.installed: tests/benches/turns/requirements.txt
+	python3 -m venv $(PEER)
+	$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 # Debian packages, where we may install them; elsewhere their absence is told by whoever misses them.
 system:

@@ -180,7 +180,9 @@ async fn outcome(server: &Server, job: JobId) -> Option<Outcome> {
 async fn finish(server: &Server, job: JobId) -> Outcome {
     let started = Instant::now();
     loop {
-        if let Some(outcome) = outcome(server, job).await {
+        let outcome = outcome(server, job).await;
+        // A worker that its server leaves behind waits for the next one, a whole lease long.
+        if let (Some(outcome), false) = (outcome, server.dispatcher.has_workers(job)) {
             return outcome;
         }
         assert!(started.elapsed() < Duration::from_secs(180), "the job never ends");
