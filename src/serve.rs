@@ -160,7 +160,8 @@ impl Server {
         let views = Views::open(&config.data_dir, Arc::clone(&as_log), Arc::clone(&side)).await?;
         let term = Duration::from_millis(config.dispatch.lease_ms);
         let leases = Arc::new(Leases::new(Arc::clone(&side), Arc::clone(&clock), term));
-        let app = Arc::new(App::new(as_log, clock, Arc::clone(&entropy), STATES));
+        let app = App::new(as_log, clock, Arc::clone(&entropy), STATES);
+        let app = Arc::new(app.as_sole_writer());
         open_epoch(&app, &log).await?;
         let packs = PackStore::new(config.data_dir.join("packs"));
         let intake = Arc::new(Intake::new(Arc::clone(&app), packs.clone()));

@@ -41,6 +41,8 @@ const PEER: &str = "tests/benches/turns/.venv/bin/mini";
 #[derive(Debug, Default)]
 struct Ours {
     overhead_ms: f64,
+    /// Of it: from a response to its tools' record, to the next permit, to the next response.
+    parts_ms: [f64; 3],
     model_ms: f64,
     tool_ms: f64,
     wall: f64,
@@ -90,6 +92,12 @@ fn print(ours: &[Ours], peer: &[Peer], plain: &[f64]) {
     println!(
         "  overhead a turn, log commit included {overhead:>9.2} ms   aim 5 ms: {}",
         met(overhead, 5.0)
+    );
+    println!(
+        "  of it: response to tools {:.2} ms, tools to permit {:.2} ms, permit to response {:.2} ms",
+        of(|run| run.parts_ms[0]),
+        of(|run| run.parts_ms[1]),
+        of(|run| run.parts_ms[2])
     );
     println!("  (up to 1 ms of it is the rounding of the model's and the tools' milliseconds)");
     println!("  the model's time a turn              {:>9.2} ms", of(|run| run.model_ms));
@@ -245,15 +253,28 @@ async fn events(data: &Path) -> Vec<Told> {
 fn per_turn(told: &[Told]) -> Ours {
     let mut turns = Vec::new();
     let (mut model_ms, mut tool_ms) = (0, 0);
+    let mut parts_ms = [0.0; 3];
+    let mut latest = 0;
     for one in told {
+        let at = one.recorded.recorded_at.as_micros();
+        let passed = (at - latest) as f64 / 1_000.0;
+        let is_counted = (1..=TURNS).contains(&turns.len());
         match &one.event {
             Event::ClaudeTurn(e) => {
-                model_ms += if turns.is_empty() { 0 } else { e.ms };
-                turns.push(one.recorded.recorded_at.as_micros());
+                if is_counted {
+                    model_ms += e.ms;
+                    parts_ms[2] += passed - e.ms as f64;
+                }
+                turns.push(at);
             }
-            Event::ToolsRan(e) if turns.len() <= TURNS => tool_ms += e.tool_ms(),
+            Event::ToolsRan(e) if is_counted => {
+                tool_ms += e.tool_ms();
+                parts_ms[0] += passed - e.tool_ms() as f64;
+            }
+            Event::CallPermitted(_) if is_counted => parts_ms[1] += passed,
             _ => {}
         }
+        latest = at;
     }
     assert_eq!(turns.len(), TURNS + 1, "every turn was played");
     let all_ms = (turns[TURNS] - turns[0]) as f64 / 1_000.0;
@@ -262,6 +283,7 @@ fn per_turn(told: &[Told]) -> Ours {
         overhead_ms: (all_ms - model_ms as f64 - tool_ms as f64) / count,
         model_ms: model_ms as f64 / count,
         tool_ms: tool_ms as f64 / count,
+        parts_ms: parts_ms.map(|part| part / count),
         ..Ours::default()
     }
 }
