@@ -42,8 +42,8 @@ use crate::wire::{ServerAddress, WorkerSettings};
 pub const ADDRESS_FILE: &str = "server.json";
 /// The folder for what the server needs for a moment; emptied at each start.
 const SCRATCH: &str = "tmp";
-/// Jobs whose state is kept in memory.
-pub const STATES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+/// Jobs whose state is kept in memory; those at work are fewer.
+pub const STATES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 /// The longest that one answer of Claude's server may hold everybody back.
 const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
 
@@ -153,6 +153,7 @@ impl Server {
         let client = client(config)?;
         let log =
             Arc::new(SqliteLog::open(&config.data_dir, Arc::clone(&clock), Arc::clone(&entropy))?);
+        log.open_readers().await?;
         clear(&config.data_dir.join(SCRATCH))?;
         let side: Arc<dyn SideTables> = Arc::<SqliteLog>::clone(&log);
         let as_log: Arc<dyn Log> = Arc::<SqliteLog>::clone(&log);

@@ -52,6 +52,16 @@ impl Readers {
         self.with_place(place, work).await
     }
 
+    /// Opens every connection that there may be: a server that is at work opens no more files.
+    pub async fn open_all(&self) -> Result<(), LogError> {
+        let places = u32::try_from(MAX_READERS).unwrap_or(u32::MAX);
+        let places = Arc::clone(&self.0.places).acquire_many_owned(places).await;
+        let place = places.map_err(|_| closed())?;
+        let shared = Arc::clone(&self.0);
+        // The connection at hand is put back beside the others.
+        self.with_place(place, move |_| shared.fill(MAX_READERS - 1)).await
+    }
+
     async fn place(&self) -> Result<OwnedSemaphorePermit, LogError> {
         Arc::clone(&self.0.places).acquire_owned().await.map_err(|_| closed())
     }
@@ -72,6 +82,18 @@ impl Readers {
 }
 
 impl Shared {
+    /// Opens connections until so many are idle.
+    fn fill(&self, count: usize) -> rusqlite::Result<()> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while idle.len() < count {
+            let connection = open(&self.path)?;
+            // Its WAL is opened by the first reading.
+            connection.query_row("SELECT epoch FROM writer_epoch", [], |_| Ok(()))?;
+            idle.push(connection);
+        }
+        Ok(())
+    }
+
     fn with<R>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<R>,

@@ -77,6 +77,11 @@ struct WriterHandle {
 }
 
 impl SqliteLog {
+    /// Opens every reading connection that there may be, for a server that is to be at work for long.
+    pub async fn open_readers(&self) -> Result<(), LogError> {
+        self.readers.open_all().await
+    }
+
     /// Opens the log in `dir` for writing, with a new epoch; the directory is made if it is missing.
     pub fn open(
         dir: &Path,
