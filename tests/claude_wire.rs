@@ -321,7 +321,7 @@ async fn progress_tells_the_response_as_it_comes() {
     let body = support::body("Fix it");
     let client = client(&player);
     let reply = client.send(body.into(), &[], |progress| match progress {
-        StreamProgress::Started => assert!(blocks.is_empty()),
+        StreamProgress::Answered(_) | StreamProgress::Started => assert!(blocks.is_empty()),
         StreamProgress::Block { kind, name, .. } => {
             blocks.push((kind.to_owned(), name.map(str::to_owned)));
         }

@@ -7,13 +7,16 @@ use serde::Deserialize;
 
 use super::failure::ProviderError;
 use super::open_block::OpenBlock;
+use super::rate_limits::RateLimits;
 use super::raw_object::RawObject;
 use super::sse::SseEvent;
 use super::usage::WireUsage;
 
-/// What a person who watches may be shown while a response arrives.
+/// What happens while a response arrives, for the limiter and for a person who watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamProgress<'a> {
+    /// The headers of the answer came, whatever it says.
+    Answered(&'a RateLimits),
     /// The first event came.
     Started,
     /// A block of this kind began; `name` is the tool's if it calls one.

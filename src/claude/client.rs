@@ -170,7 +170,7 @@ impl Client {
         call: &mut Call,
         body: Bytes,
         betas: &[String],
-        progress: impl FnMut(StreamProgress<'_>),
+        mut progress: impl FnMut(StreamProgress<'_>),
     ) -> Result<Response, BadStream> {
         let mut request = self.http.post(self.url.clone()).body(body);
         if !betas.is_empty() {
@@ -180,6 +180,7 @@ impl Client {
         let status = answer.status().as_u16();
         call.status = Some(status);
         call.rate_limits = RateLimits::of(answer.headers());
+        progress(StreamProgress::Answered(&call.rate_limits));
         call.request_id = header_text(answer.headers(), &["request-id", "x-request-id"]);
         let json = header_text(answer.headers(), &["content-type"])
             .is_some_and(|kind| kind.contains("json"));

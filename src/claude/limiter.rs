@@ -1,118 +1,118 @@
-//! One gate for all calls to one server: so many at once, and none while the server wants quiet.
-//! Spends no money and repeats nothing.
+//! One gate for all calls to one server. It lets few through at once and more while all goes well,
+//! fewer when the server has too many; it spreads what is left of a limit before it is used up, and
+//! keeps the quiet that the server asks for. Spends no money and repeats nothing.
+//!
+//! Limits are of a model, so models do not wait for one another. Whoever came first goes first.
 
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+mod firsts;
+mod line;
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use cody_events::digest::Sha256;
+use cody_events::thread::Usage;
 use tokio::time::Instant;
 
+use super::failure::CallError;
 use super::rate_limits::RateLimits;
+use line::{Line, Place};
+
+pub use firsts::LONGEST_LEAD;
 
 /// The gate. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Limiter {
-    slots: Arc<Semaphore>,
-    quiet_until: Arc<Mutex<Option<Instant>>>,
-    longest_hold: Duration,
+    line: Arc<Mutex<Line>>,
 }
 
-/// The right to have one call under way; dropping it lets the next caller in.
+/// The right to have one call under way; dropping it ends the call for the gate. Tell it what comes
+/// of the call: the gate learns from that.
 #[derive(Debug)]
 pub struct Admission {
-    _slot: OwnedSemaphorePermit,
+    limiter: Limiter,
+    call: u64,
+    has_waited: bool,
+}
+
+/// The server has forbidden calls for longer than anybody should wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the provider demanded a wait that lasts {} seconds more, longer than a call is held open; retry the target after that",
+    left.as_secs_f64().ceil()
+)]
+pub struct LongQuiet {
+    /// How long it lasts from now.
+    pub left: Duration,
 }
 
 impl Limiter {
-    /// At most `calls` at once. A server that asks for more quiet than `longest_hold` is asked
-    /// again after that.
+    /// At most `calls` at once, of all models together. Demanded quiet of up to `longest_hold` is
+    /// waited for, longer quiet refuses those who come; a limit that says it will be full again
+    /// later than that is tried after it.
     pub fn new(calls: usize, longest_hold: Duration) -> Self {
-        Self {
-            slots: Arc::new(Semaphore::new(calls.clamp(1, Semaphore::MAX_PERMITS))),
-            quiet_until: Arc::default(),
-            longest_hold,
-        }
+        Self { line: Arc::new(Mutex::new(Line::new(calls.max(1), longest_hold))) }
     }
 
-    /// Waits for a free slot and for quiet to end.
-    pub async fn admit(&self) -> Admission {
+    /// Waits until a call to `model` may start. `prefix` is the hash of what its request shares with
+    /// others (model, system, tools): the first with a prefix goes alone, until its response began,
+    /// it failed, or [`LONGEST_LEAD`] is over. Dropping the future leaves the line.
+    pub async fn admit(&self, model: &str, prefix: Sha256) -> Result<Admission, LongQuiet> {
+        let (call, wake) = self.lock().join(model, prefix);
+        let mut admission = Admission { limiter: self.clone(), call, has_waited: false };
         loop {
-            let slot = Arc::clone(&self.slots).acquire_owned().await;
-            match (slot, self.wait()) {
-                (Ok(slot), None) => return Admission { _slot: slot },
-                // The slot goes back meanwhile, so that calls under way can end in peace.
-                (_, Some(wait)) => tokio::time::sleep(wait).await,
-                // The semaphore lives as long as we do and is never closed.
-                (Err(_), None) => tokio::task::yield_now().await,
+            let place = self.lock().place(call, Instant::now());
+            match place {
+                Place::UnderWay => return Ok(admission),
+                Place::Refused(left) => return Err(LongQuiet { left }),
+                Place::Waiting(None) => wake.notified().await,
+                Place::Waiting(Some(until)) => {
+                    // Woken or not, the next round looks again.
+                    let _ = tokio::time::timeout_at(until, wake.notified()).await;
+                }
             }
+            admission.has_waited = true;
         }
     }
 
-    /// How much quiet is left.
-    pub fn wait(&self) -> Option<Duration> {
-        let until = *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = until?.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then_some(left)
-    }
-
-    /// Learns from the headers of an answer, good or bad. Quiet is only ever prolonged.
-    pub fn learn(&self, limits: &RateLimits) {
-        if let Some(hold) = limits.hold() {
-            let until = Instant::now() + hold.min(self.longest_hold);
-            let mut quiet = self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
-            *quiet = Some(quiet.map_or(until, |old| old.max(until)));
-        }
+    fn lock(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::claude::rate_limits::Limit;
-
-    fn retry_after(seconds: u64) -> RateLimits {
-        RateLimits { retry_after: Some(Duration::from_secs(seconds)), ..RateLimits::default() }
+impl Admission {
+    /// Whether the gate was shut at first, so that the caller's knowledge may be old.
+    pub fn has_waited(&self) -> bool {
+        self.has_waited
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_demanded_wait_holds_every_caller_for_exactly_that_long() {
-        let limiter = Limiter::new(4, Duration::from_secs(600));
-        let start = Instant::now();
-        limiter.learn(&retry_after(8));
-        // A later, shorter demand does not shorten the quiet.
-        limiter.learn(&retry_after(3));
-        let (first, second) = tokio::join!(limiter.admit(), limiter.admit());
-        assert_eq!(start.elapsed(), Duration::from_secs(8));
-        drop((first, second));
-        limiter.admit().await;
-        assert_eq!(start.elapsed(), Duration::from_secs(8));
+    /// The headers of the answer came.
+    pub fn heard(&self, limits: &RateLimits) {
+        self.limiter.lock().heard(self.call, limits, Instant::now());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_spent_limit_holds_until_its_reset_and_no_longer_than_bearable() {
-        let limiter = Limiter::new(1, Duration::from_secs(60));
-        let spent = |seconds| RateLimits {
-            input_tokens: Limit {
-                limit: Some(100),
-                remaining: Some(0),
-                reset_after: Some(Duration::from_secs(seconds)),
-            },
-            ..RateLimits::default()
-        };
-        limiter.learn(&spent(5));
-        assert_eq!(limiter.wait(), Some(Duration::from_secs(5)));
-        limiter.learn(&spent(86_400));
-        assert_eq!(limiter.wait(), Some(Duration::from_secs(60)));
+    /// The response began: others with its prefix can read the cache.
+    pub fn began(&self) {
+        self.limiter.lock().began(self.call, Instant::now());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn no_more_calls_than_slots() {
-        let limiter = Limiter::new(1, Duration::from_secs(60));
-        let held = limiter.admit().await;
-        let second = tokio::time::timeout(Duration::from_secs(5), limiter.admit()).await;
-        assert!(second.is_err());
-        drop(held);
-        limiter.admit().await;
+    /// The call ended with a response.
+    pub fn succeeded(self, usage: &Usage) {
+        self.limiter.lock().succeeded(self.call, usage, Instant::now());
+    }
+
+    /// The call ended without one.
+    pub fn failed(self, error: &CallError) {
+        let mut line = self.limiter.lock();
+        line.failed(self.call, error.class, error.retry_after, Instant::now());
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.limiter.lock().leave(self.call, Instant::now());
     }
 }

@@ -45,16 +45,6 @@ impl RateLimits {
             retry_after: retry_after(headers, date),
         }
     }
-
-    /// How long nobody should call: the demanded wait, or the longest reset among limits of which
-    /// nothing remains.
-    pub fn hold(&self) -> Option<Duration> {
-        let spent = [self.requests, self.tokens, self.input_tokens, self.output_tokens]
-            .into_iter()
-            .filter(|limit| limit.remaining == Some(0))
-            .filter_map(|limit| limit.reset_after);
-        spent.chain(self.retry_after).max().filter(|wait| !wait.is_zero())
-    }
 }
 
 /// Seconds, whole or not, or a date.
@@ -115,7 +105,8 @@ mod tests {
                 reset_after: Some(Duration::from_secs(7))
             }
         );
-        assert_eq!(limits.hold(), Some(Duration::from_secs(7)));
+        assert_eq!(limits.input_tokens.reset_after, Some(Duration::from_secs(300)));
+        assert_eq!(limits.tokens, Limit::default());
     }
 
     #[test]

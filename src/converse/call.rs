@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use cody_events::digest::Sha256;
 use cody_events::ids::{CallNumber, CommandId, JobId, TargetNumber, ThreadNumber, TurnNumber};
 use cody_events::outcome::Outcome;
 use cody_events::raw::RawJson;
@@ -12,12 +13,15 @@ use cody_events::thread::{
 };
 
 use super::budget::{self, Ask};
+use super::gate::{self, Entered};
 use super::history::History;
 use super::{Advance, ConverseError, Converser, Known, prompts};
 use crate::app::{AppError, Asker};
+use crate::claude::assemble::StreamProgress;
 use crate::claude::blocks::{BlockView, text_block};
 use crate::claude::client::Reply;
 use crate::claude::failure::CallError;
+use crate::claude::limiter::Admission;
 use crate::claude::price::Price;
 use crate::claude::request::Body;
 use crate::claude::retry::{GiveUp, RetryStep, next_step as next_try};
@@ -28,8 +32,11 @@ use crate::job::{Command, NextStep, RejectionCode, next_step};
 const BUDGET_POLL: Duration = Duration::from_millis(200);
 
 /// One call about to be made.
-struct Call {
+pub(super) struct Call {
     job: JobId,
+    pub(super) model: String,
+    /// The hash of what the request shares with those of other targets.
+    pub(super) prefix: Sha256,
     permit: CallPermitted,
     body: Body,
     betas: Vec<String>,
@@ -57,6 +64,7 @@ impl Converser {
         let history = &known.history;
         let mut failures = 0;
         let mut place = None;
+        let mut admitted = None;
         let advance = loop {
             let state = self.app.state(job).await?;
             let Some((job_state, target_state, thread_state)) = find(&state, target, thread) else {
@@ -72,21 +80,32 @@ impl Converser {
                 false => Prepared::Wait,
             };
             let permitted = match prepared {
-                Prepared::Call(call, notice) => match self.permit(&call, notice).await? {
-                    Permitted::Yes => Some(call),
-                    Permitted::Later => None,
-                    Permitted::No => break Advance::Stopped,
-                },
+                Prepared::Call(call, notice) => {
+                    let admission = match self.enter(admitted.take(), &call).await {
+                        Entered::Now(admission) => admission,
+                        Entered::Late(admission) => {
+                            admitted = Some(admission);
+                            continue;
+                        }
+                        Entered::Closed(advance) => break advance,
+                    };
+                    match self.permit(&call, notice).await? {
+                        Permitted::Yes => Some((call, admission)),
+                        Permitted::Later => None,
+                        Permitted::No => break Advance::Stopped,
+                    }
+                }
                 Prepared::Wait => None,
                 Prepared::Spent => break budget_spent(job_state, target_state),
             };
-            let Some(call) = permitted else {
+            let Some((call, admission)) = permitted else {
+                admitted = None;
                 place.get_or_insert_with(|| self.line.join(job, target));
                 self.app.clock().sleep(BUDGET_POLL).await;
                 continue;
             };
             place = None;
-            match self.make(&call, failures).await? {
+            match self.make(&call, admission, failures).await? {
                 Called::Recorded => break Advance::Recorded,
                 Called::Conclude(outcome, why) => {
                     break Advance::Conclude { outcome, evidence: vec![why] };
@@ -206,7 +225,15 @@ impl Converser {
             warning,
         };
         let price = offer.price;
-        let call = Call { job, permit, body, betas: start.betas.clone(), price };
+        let call = Call {
+            job,
+            model: job_state.model.clone(),
+            prefix: Sha256::of(start.prefix.get().as_bytes()),
+            permit,
+            body,
+            betas: start.betas.clone(),
+            price,
+        };
         Ok(Prepared::Call(call, notice))
     }
 
@@ -228,20 +255,23 @@ impl Converser {
     }
 
     /// Sends one request and records what came of it.
-    async fn make(&self, call: &Call, failures: u32) -> Result<Called, ConverseError> {
-        let admission = self.limiter.admit().await;
-        let sent = self.client.send(call.body.bytes.clone(), &call.betas, |_| {}).await;
-        self.limiter.learn(match &sent {
-            Ok(reply) => &reply.rate_limits,
-            Err(error) => &error.rate_limits,
-        });
-        drop(admission);
-        match sent {
+    async fn make(
+        &self,
+        call: &Call,
+        admission: Admission,
+        failures: u32,
+    ) -> Result<Called, ConverseError> {
+        let heard = |progress: StreamProgress<'_>| gate::tell(&admission, progress);
+        match self.client.send(call.body.bytes.clone(), &call.betas, heard).await {
             Ok(reply) => {
+                admission.succeeded(&reply.response.usage);
                 self.record_turn(call, reply).await?;
                 Ok(Called::Recorded)
             }
-            Err(error) => self.failed(call, error, failures).await,
+            Err(error) => {
+                admission.failed(&error);
+                self.failed(call, error, failures).await
+            }
         }
     }
 

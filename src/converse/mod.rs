@@ -6,6 +6,7 @@
 mod budget;
 mod call;
 pub mod feedback;
+mod gate;
 mod history;
 mod line;
 mod prompts;
