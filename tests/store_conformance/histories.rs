@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use cody_batch::store::{Append, Expected, Log, LogError, UniqueKey};
+use cody_batch::store::{Append, Appended, Cursor, Expected, Log, LogError, UniqueKey};
 use cody_events::digest::Sha256;
 use cody_events::envelope::Recorded;
 use proptest::prelude::*;
 
 use crate::model::ModelPlace;
-use crate::support::{Directory, Place, SetClock, append, cases, event, event_with};
+use crate::support::{
+    Directory, Place, SetClock, append, cases, command, event, event_with, read_after, read_all,
+};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -16,6 +18,14 @@ enum Step {
     /// The newest commands once more, all at the same time, so that they share a batch.
     Again(usize),
     Reopen,
+    /// The process dies between two commands: what is on disk is all there is.
+    Crash,
+    /// New commands at the same time, whose answers nobody waits for; then the log is opened anew.
+    Lose(Vec<Append>),
+    /// A stream from a version on, and the log after a position, at most so many.
+    Read(&'static str, u64, u64, usize),
+    /// A follower from a place, for as long as there is something.
+    Follow(u64),
     SetClock(i64),
 }
 
@@ -43,14 +53,22 @@ fn step() -> impl Strategy<Value = Step> {
         })
     });
     // Few ids and few facts, so that commands meet earlier ones of the same name and content.
+    let names = stream.clone();
     let wish = (stream, expected, 0..30u128, prop::collection::vec(new, 0..4), key).prop_map(
-        |(stream, expected, id, events, unique_key)| {
-            let wish = Append { unique_key, ..append(stream, expected, id, events) };
-            Step::Append(Box::new(wish))
+        |(stream, expected, id, events, unique_key)| Append {
+            unique_key,
+            ..append(stream, expected, id, events)
         },
     );
+    let read = (names, 0..8u64, 0..40u64, 1..30usize)
+        .prop_map(|(stream, version, after, limit)| Step::Read(stream, version, after, limit));
+    let wish = wish.boxed();
     prop_oneof![
-        20 => wish,
+        20 => wish.clone().prop_map(|wish| Step::Append(Box::new(wish))),
+        4 => read,
+        2 => (0..40u64).prop_map(Step::Follow),
+        1 => Just(Step::Crash),
+        1 => prop::collection::vec(wish, 1..5).prop_map(Step::Lose),
         3 => (1..5usize).prop_map(Step::Again),
         1 => Just(Step::Reopen),
         2 => (0..1_000i64).prop_map(Step::SetClock),
@@ -67,39 +85,142 @@ proptest! {
     }
 }
 
-async fn play(steps: Vec<Step>) {
-    let (model_place, directory) = (ModelPlace::default(), Directory::new());
-    let clock = Arc::new(SetClock::new(0));
-    let open = |place: &dyn Place| place.open(Arc::<SetClock>::clone(&clock));
-    let (mut model, mut sqlite) = (open(&model_place), open(&directory));
-    let mut sent: Vec<Append> = Vec::new();
-    for step in steps {
-        match step {
-            Step::Append(wish) => {
-                let answer = sqlite.append((*wish).clone()).await;
-                assert_eq!(plain(answer), plain(model.append((*wish).clone()).await), "{wish:?}");
-                sent.push(*wish);
-            }
-            Step::Again(count) => {
-                let again: Vec<Append> = sent.iter().rev().take(count).cloned().collect();
-                let all = again.iter().cloned().map(|wish| {
-                    let sqlite = Arc::clone(&sqlite);
-                    tokio::spawn(async move { sqlite.append(wish).await })
-                });
-                for (wish, answer) in std::iter::zip(&again, all.collect::<Vec<_>>()) {
-                    let expected = model.append(wish.clone()).await;
-                    assert_eq!(plain(answer.await.unwrap()), plain(expected), "{wish:?}");
-                }
-            }
-            Step::Reopen => {
-                drop((model, sqlite));
-                (model, sqlite) = (open(&model_place), open(&directory));
-            }
-            Step::SetClock(now) => clock.set(now),
+/// The two logs of one history, and where they live.
+struct Both {
+    model_place: ModelPlace,
+    directory: Directory,
+    clock: Arc<SetClock>,
+    /// Nothing only while they are opened anew.
+    open: Option<(Arc<dyn Log>, Arc<dyn Log>)>,
+    sent: Vec<Append>,
+}
+
+impl Both {
+    fn new() -> Self {
+        let (model_place, directory) = (ModelPlace::default(), Directory::new());
+        let mut both = Self {
+            model_place,
+            directory,
+            clock: Arc::new(SetClock::new(0)),
+            open: None,
+            sent: Vec::new(),
+        };
+        both.reopen();
+        both
+    }
+
+    fn reopen(&mut self) {
+        self.open = None;
+        let open = |place: &dyn Place| place.open(Arc::<SetClock>::clone(&self.clock));
+        self.open = Some((open(&self.model_place), open(&self.directory)));
+    }
+
+    fn logs(&self) -> (&dyn Log, &Arc<dyn Log>) {
+        let (model, sqlite) = self.open.as_ref().unwrap();
+        (&**model, sqlite)
+    }
+
+    async fn append(&mut self, wish: Append) {
+        let (model, sqlite) = self.logs();
+        let answer = sqlite.append(wish.clone()).await;
+        assert_eq!(plain(answer), plain(model.append(wish.clone()).await), "{wish:?}");
+        self.sent.push(wish);
+    }
+
+    async fn again(&self, count: usize) {
+        let (model, sqlite) = self.logs();
+        let again: Vec<Append> = self.sent.iter().rev().take(count).cloned().collect();
+        let all = again.iter().cloned().map(|wish| {
+            let sqlite = Arc::clone(sqlite);
+            tokio::spawn(async move { sqlite.append(wish).await })
+        });
+        for (wish, answer) in std::iter::zip(&again, all.collect::<Vec<_>>()) {
+            let expected = model.append(wish.clone()).await;
+            assert_eq!(plain(answer.await.unwrap()), plain(expected), "{wish:?}");
         }
     }
-    let expected = rows(&*model).await;
-    assert_eq!(rows(&*sqlite).await, expected);
+
+    /// What a dead process leaves: its files as the kernel has them, without the shared index.
+    fn crash(&mut self) {
+        let left = Directory::new();
+        for name in ["log.db", "log.db-wal"] {
+            std::fs::copy(self.directory.path().join(name), left.path().join(name)).unwrap();
+        }
+        self.open = None;
+        self.directory = left;
+        self.reopen();
+    }
+
+    /// Which of `wishes` were taken nobody was told; the log itself says it, and in which order.
+    async fn lose(&mut self, mut wishes: Vec<Append>) {
+        let before = self.logs().0.head().await.unwrap().position;
+        for (wish, id) in std::iter::zip(&mut wishes, 1_000 + self.sent.len() as u128 * 10..) {
+            wish.command_id = command(id);
+            let (wish, sqlite) = (wish.clone(), Arc::clone(self.logs().1));
+            let asked = tokio::spawn(async move { sqlite.append(wish).await });
+            tokio::task::yield_now().await;
+            asked.abort();
+            // Until it has let go of the log.
+            let _ = asked.await;
+        }
+        self.reopen();
+        let (model, sqlite) = self.logs();
+        let mut taken = read_after(&**sqlite, before).await;
+        taken.dedup_by_key(|event| event.command_id);
+        for event in taken {
+            let wish = wishes.iter().find(|wish| wish.command_id == event.command_id).unwrap();
+            match model.append(wish.clone()).await {
+                Ok(Appended::Appended { first_position, .. }) => {
+                    assert_eq!(first_position, event.position);
+                }
+                other => panic!("{wish:?}: {other:?}"),
+            }
+        }
+        self.sent.extend(wishes);
+    }
+
+    async fn read(&self, stream: &str, version: u64, after: u64, limit: usize) {
+        let (model, sqlite) = self.logs();
+        let by_stream = sqlite.read_stream(stream, version, limit).await.unwrap();
+        let expected = model.read_stream(stream, version, limit).await.unwrap();
+        assert_eq!(bare(by_stream), bare(expected), "{stream} from {version}");
+        let by_position = sqlite.read_log(after, limit).await.unwrap();
+        let expected = model.read_log(after, limit).await.unwrap();
+        assert_eq!(bare(by_position), bare(expected), "after {after}");
+    }
+
+    async fn follow(&self, after: u64) {
+        let (model, sqlite) = self.logs();
+        let head = model.head().await.unwrap().position;
+        let mut told = Vec::new();
+        let mut follower = sqlite.subscribe(Cursor::after(after));
+        while follower.cursor().position() < head {
+            told.extend(follower.next_page().await.unwrap());
+        }
+        let expected = model.read_log(after, 1_000).await.unwrap();
+        assert_eq!(bare(told), bare(expected), "a follower from {after}");
+    }
+}
+
+async fn play(steps: Vec<Step>) {
+    let mut both = Both::new();
+    for step in steps {
+        match step {
+            Step::Append(wish) => both.append(*wish).await,
+            Step::Again(count) => both.again(count).await,
+            Step::Reopen => both.reopen(),
+            Step::Crash => both.crash(),
+            Step::Lose(wishes) => both.lose(wishes).await,
+            Step::Read(stream, version, after, limit) => {
+                both.read(stream, version, after, limit).await;
+            }
+            Step::Follow(after) => both.follow(after).await,
+            Step::SetClock(now) => both.clock.set(now),
+        }
+    }
+    let (model, sqlite) = both.logs();
+    let expected = rows(model).await;
+    assert_eq!(rows(&**sqlite).await, expected);
     for (event, _) in &expected {
         let stream = sqlite.read_stream(&event.stream, event.version, 1).await.unwrap();
         assert_eq!(stream.first().map(|e| e.position), Some(event.position));
@@ -119,12 +240,19 @@ fn plain<T: std::fmt::Debug>(answer: Result<T, LogError>) -> String {
 /// What a log holds, without what comes from chance: salts, and the hashes that they go into.
 async fn rows(log: &dyn Log) -> Vec<(Recorded, Option<Vec<u8>>)> {
     let mut rows = Vec::new();
-    for mut event in crate::support::read_all(log, 13).await {
-        event.payload_commit = event.payload_commit.map(|_| Sha256::ZERO);
-        event.event_hash = Sha256::ZERO;
-        event.log_hash = Sha256::ZERO;
+    for event in bare(read_all(log, 13).await) {
         let payload = log.payload(event.position).await.unwrap();
         rows.push((event, payload));
     }
     rows
+}
+
+/// Events without what comes from chance.
+fn bare(mut events: Vec<Recorded>) -> Vec<Recorded> {
+    for event in &mut events {
+        event.payload_commit = event.payload_commit.map(|_| Sha256::ZERO);
+        event.event_hash = Sha256::ZERO;
+        event.log_hash = Sha256::ZERO;
+    }
+    events
 }

@@ -17,5 +17,6 @@ mod model;
 mod no_room;
 mod ownership;
 mod power_loss;
+mod rebuilding;
 mod support;
 mod views;

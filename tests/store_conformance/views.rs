@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use cody_batch::clock::SystemClock;
 use cody_batch::store::side::SideTables;
@@ -104,7 +103,7 @@ pub async fn listed(views: &Views) -> Vec<(JobId, bool)> {
     views.read(read).await.unwrap().into_iter().map(|row| (row.job, row.is_paused)).collect()
 }
 
-fn builds(dir: &Path) -> Vec<String> {
+pub fn builds(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -131,56 +130,6 @@ async fn a_write_is_visible_to_who_waits_for_it_and_to_the_next_server() {
     let (_log, views) = open(&directory).await;
     assert_eq!(listed(&views).await, [(job(1), true)]);
     assert_eq!(builds(directory.path()), ["views-2.db"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn views_are_made_again_while_events_come_and_readers_read() {
-    const JOBS: u64 = 400;
-    let directory = Directory::new();
-    let (log, views) = open(&directory).await;
-    let views = Arc::new(views);
-    for number in 0..JOBS {
-        add(&log, job(number), created()).await;
-    }
-    let done = Arc::new(AtomicBool::new(false));
-    let reader = tokio::spawn({
-        let (views, done) = (Arc::clone(&views), Arc::clone(&done));
-        async move {
-            let (mut reads, mut most) = (0, 0);
-            while !done.load(Ordering::SeqCst) {
-                let now = listed(&views).await.len();
-                assert!(now >= most, "a reader saw {most} jobs, and then {now}");
-                most = now;
-                reads += 1;
-            }
-            reads
-        }
-    });
-    let writer = tokio::spawn({
-        let log = Arc::clone(&log);
-        async move {
-            for number in 0..JOBS {
-                add(&log, job(JOBS + number), created()).await;
-                add(&log, job(number), paused()).await;
-            }
-        }
-    });
-    let mut rebuilds = 0;
-    while !writer.is_finished() {
-        views.rebuild().await.unwrap();
-        rebuilds += 1;
-    }
-    writer.await.unwrap();
-    assert!(views.at_least(log.head().await.unwrap().position).await);
-    done.store(true, Ordering::SeqCst);
-    assert!(reader.await.unwrap() > 0);
-    assert!(rebuilds > 0);
-    let followed = listed(&views).await;
-    assert_eq!(followed.len() as u64, 2 * JOBS);
-    assert_eq!(followed.iter().filter(|(_, is_paused)| *is_paused).count() as u64, JOBS);
-    views.rebuild().await.unwrap();
-    assert_eq!(listed(&views).await, followed);
-    assert_eq!(builds(directory.path()), [format!("views-{}.db", 3 + rebuilds)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
