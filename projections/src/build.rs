@@ -8,7 +8,7 @@ use cody_events::envelope::Recorded;
 use cody_events::event::Event;
 use cody_events::hash::log_hash;
 use cody_events::ids::JobId;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
 use crate::columns::{count, hash};
 use crate::{ALL, Projection, Told};
@@ -125,26 +125,34 @@ pub fn apply(connection: &mut Connection, page: &[Recorded]) -> Result<Checkpoin
         // An earlier page failed, and undoing it did, too.
         connection.execute_batch("ROLLBACK")?;
     }
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let at = checkpoint(&transaction)?;
     let seen = page.partition_point(|event| event.position <= at.position);
     let fresh = &page[seen..];
     let Some(reached) = follow(at, fresh)? else { return Ok(at) };
-    let mut page = transaction.savepoint()?;
-    // One savepoint for all is many times quicker than one an event, and misfits are rare.
-    if apply_all(&page, fresh).is_ok() {
-        page.commit()?;
-    } else {
-        // Not left to its end of life, which would swallow an error and let events count twice.
-        page.rollback()?;
-        page.commit()?;
-        apply_each(&mut transaction, fresh)?;
+    // A savepoint copies every page that changes under it, and misfits are rare: the whole is tried
+    // without one, and once more, with one for each event, if it does not fit.
+    if apply_all(&transaction, fresh).is_ok() {
+        finish(transaction, reached)?;
+        return Ok(reached);
     }
+    transaction.rollback()?;
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if checkpoint(&transaction)? != at {
+        // Somebody else has gone on meanwhile. The page is given again, and is then found applied.
+        return Ok(at);
+    }
+    apply_each(&mut transaction, fresh)?;
+    finish(transaction, reached)?;
+    Ok(reached)
+}
+
+/// Ends a page: its rows and the checkpoint become visible together.
+fn finish(transaction: Transaction<'_>, reached: Checkpoint) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE checkpoint SET position = ?1, log_hash = ?2")?
         .execute(params![reached.position.cast_signed(), reached.log_hash.as_bytes()])?;
-    transaction.commit()?;
-    Ok(reached)
+    transaction.commit()
 }
 
 /// The checkpoint after `fresh`, which has to continue the log; nothing if it is empty.

@@ -1,6 +1,7 @@
 //! The tables of `log.db`, and what keeps them as they are.
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::failure::told;
 
@@ -196,5 +197,14 @@ pub(super) fn guard(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.pragma_update(None, "recursive_triggers", true)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.set_prepared_statement_cache_capacity(64);
+    spare_work(connection)
+}
+
+/// Keeps SQLite from planning a prepared statement anew for each value that is bound to it, which would
+/// cost more than running it (no plan of ours depends on a value), and from keeping in a file what a
+/// savepoint may have to undo.
+pub(super) fn spare_work(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }

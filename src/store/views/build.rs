@@ -9,11 +9,15 @@ use cody_projections::build::{self, Checkpoint};
 use rusqlite::{Connection, OpenFlags};
 
 use super::ViewsError;
+use crate::store::schema;
 
 /// Reading connections that are kept open for the next reader.
 const MAX_IDLE_READERS: usize = 4;
 /// Statements that a connection keeps prepared: those of all projections, and the usual questions.
 const MAX_STATEMENTS: usize = 128;
+
+/// What the writer of a build keeps of it in memory, at most.
+const CACHE_KIB: i64 = 16 * 1024;
 
 /// One build.
 #[derive(Debug)]
@@ -58,6 +62,7 @@ impl Build {
         let made = || {
             let mut connection = Connection::open_in_memory()?;
             connection.set_prepared_statement_cache_capacity(MAX_STATEMENTS);
+            schema::spare_work(&connection)?;
             build::create(&mut connection)?;
             Ok(connection)
         };
@@ -71,6 +76,7 @@ impl Build {
         let copy = || {
             let mut copy = Connection::open_in_memory()?;
             copy.set_prepared_statement_cache_capacity(MAX_STATEMENTS);
+            schema::spare_work(&copy)?;
             rusqlite::backup::Backup::new(&main, &mut copy)?.step(-1)?;
             Ok(copy)
         };
@@ -171,7 +177,9 @@ fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     // After a power cut the views may be a little behind the log, and catch up.
     connection.pragma_update(None, "synchronous", "normal")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(MAX_STATEMENTS);
+    schema::spare_work(&connection)?;
     Ok(connection)
 }
 
@@ -179,6 +187,7 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.set_prepared_statement_cache_capacity(MAX_STATEMENTS);
+    schema::spare_work(&connection)?;
     Ok(connection)
 }
 
