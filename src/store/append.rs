@@ -176,6 +176,15 @@ fn find_duplicate(
     connection: &Connection,
     append: &Append,
 ) -> rusqlite::Result<Option<Result<Appended, LogError>>> {
+    let first_id = EventId::derived(append.command_id, 0);
+    let is_new = connection
+        .prepare_cached("SELECT 1 FROM events WHERE event_id = ?1")?
+        .query_row([first_id.0.as_bytes()], |_| Ok(()))
+        .optional()?
+        .is_none();
+    if is_new {
+        return Ok(None);
+    }
     let sql = format!("SELECT {} FROM events WHERE event_id = ?1", row::COLUMNS);
     let find = |index: usize| {
         let id = EventId::derived(append.command_id, index);

@@ -1,9 +1,13 @@
 //! Payloads as they are kept: salted and committed to, and packed where that is shorter. What goes
 //! into the hashes is the plaintext, so a payload can be packed anew without touching the chain.
 
+use std::cell::RefCell;
+
 use cody_events::digest::Sha256;
+use cody_events::envelope::Recorded;
 use cody_events::hash::{SALT_BYTES, payload_commit};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use zstd::bulk::{Compressor, Decompressor};
 
 use super::LogError;
 
@@ -13,6 +17,8 @@ pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024 * 1024;
 /// Payloads of fewer bytes are kept as they are.
 const MIN_PACKED_BYTES: usize = 128;
 const ZSTD_LEVEL: i32 = 3;
+/// Longer payloads are packed with tables made for them, which no thread is to keep.
+const MAX_KEPT_BYTES: usize = 64 * 1024;
 
 /// How a payload is kept.
 const CODEC_PLAIN: i64 = 0;
@@ -30,7 +36,7 @@ impl Packed {
     /// Packs `plaintext`. This is the slow part of an append, so it is done before the writer's turn.
     pub fn new(salt: [u8; SALT_BYTES], plaintext: &[u8]) -> Self {
         let frame = (plaintext.len() >= MIN_PACKED_BYTES)
-            .then(|| zstd::bulk::compress(plaintext, ZSTD_LEVEL).ok())
+            .then(|| pack(plaintext).ok())
             .flatten()
             .filter(|frame| frame.len() < plaintext.len());
         Self { salt, commit: payload_commit(&salt, plaintext), frame }
@@ -52,6 +58,32 @@ impl Packed {
             .execute(params![position.cast_signed(), codec, self.salt, bytes])?;
         Ok(())
     }
+}
+
+thread_local! {
+    /// Making one costs as much as packing a kilobyte, so each thread keeps its own.
+    static PACKER: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn pack(plaintext: &[u8]) -> std::io::Result<Vec<u8>> {
+    if plaintext.len() > MAX_KEPT_BYTES {
+        return zstd::bulk::compress(plaintext, ZSTD_LEVEL);
+    }
+    PACKER.with_borrow_mut(|packer| match packer {
+        Some(packer) => packer.compress(plaintext),
+        None => packer.insert(Compressor::new(ZSTD_LEVEL)?).compress(plaintext),
+    })
+}
+
+fn unpack(frame: &[u8], capacity: usize) -> std::io::Result<Vec<u8>> {
+    if capacity > MAX_KEPT_BYTES {
+        return zstd::bulk::decompress(frame, capacity);
+    }
+    UNPACKER.with_borrow_mut(|unpacker| match unpacker {
+        Some(unpacker) => unpacker.decompress(frame, capacity),
+        None => unpacker.insert(Decompressor::new()?).decompress(frame, capacity),
+    })
 }
 
 /// A payload's row.
@@ -86,6 +118,19 @@ impl Stored {
         })
     }
 
+    /// The payload of `event` in a row that has codec, salt and bytes from the column `first` on, or
+    /// nothing there.
+    pub fn beside(event: &Recorded, row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Self>> {
+        let Some(codec) = row.get(first)? else { return Ok(None) };
+        Ok(Some(Self {
+            codec,
+            salt: row.get(first + 1)?,
+            bytes: row.get(first + 2)?,
+            length: event.payload_len.unwrap_or(0),
+            commit: event.payload_commit,
+        }))
+    }
+
     /// The bytes that were given, if they are as long as their event says and the ones that it
     /// committed to.
     pub fn plaintext(self) -> Result<Vec<u8>, String> {
@@ -109,7 +154,7 @@ impl Stored {
             CODEC_ZSTD => {
                 // A damaged length must not make us ask for all the memory there is.
                 let capacity = usize::try_from(self.length).unwrap_or(usize::MAX);
-                zstd::bulk::decompress(&self.bytes, capacity.min(MAX_PAYLOAD_BYTES))
+                unpack(&self.bytes, capacity.min(MAX_PAYLOAD_BYTES))
                     .map_err(|error| error.to_string())
             }
             codec => Err(format!("codec {codec} is unknown")),

@@ -15,6 +15,9 @@ pub(super) const COLUMNS: &str = "position, stream, version, event_id, command_i
     schema_version, recorded_at, occurred_at, actor, door, causation_id, correlation_id, facts, \
     payload_len, payload_commit, event_hash, log_hash";
 
+/// How many columns the table has.
+pub(super) const COLUMN_COUNT: usize = 18;
+
 /// The statement that [`insert`] runs.
 pub(super) const INSERT: &str = "INSERT INTO events VALUES \
     (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";

@@ -22,7 +22,7 @@ use super::lock::{DirectoryLock, LockError};
 use super::payload::Stored;
 use super::readers::{self, Readers, as_limit, closed, read_log};
 use super::subscription::{Cursor, Subscription};
-use super::writer::{HeadState, Message, Request, Writer};
+use super::writer::{HeadState, Message, Pace, Request, Writer};
 use super::{Append, Appended, Head, Log, LogError, row, schema};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
@@ -99,7 +99,7 @@ impl SqliteLog {
         let (epoch, head) = open_epoch(&connection).map_err(|error| failed(error.into()))?;
         let (tell_head, watch_head) = watch::channel(head.head);
         let (sender, queue) = channel();
-        let writer = Writer { connection, queue, clock, epoch, tell_head };
+        let writer = Writer { connection, queue, clock, epoch, tell_head, pace: Pace::default() };
         let thread = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run())
@@ -227,8 +227,12 @@ impl Log for SqliteLog {
     }
 
     async fn payload(&self, position: u64) -> Result<Option<Vec<u8>>, LogError> {
-        let stored = self.read(move |connection| Stored::find(connection, position)).await?;
-        stored.map(|stored| stored.checked(position)).transpose()
+        self.read(move |connection| {
+            let stored = Stored::find(connection, position)?;
+            // Unpacked where it was read: a long payload must not hold up other tasks.
+            Ok(stored.map(|stored| stored.checked(position)).transpose())
+        })
+        .await?
     }
 
     async fn head(&self) -> Result<Head, LogError> {

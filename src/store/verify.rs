@@ -16,6 +16,11 @@ use super::{LogError, SqliteLog, row};
 /// How many events are held at once.
 const PAGE: u32 = 500;
 
+/// Events in the columns that `row` reads, and what there is of their payloads.
+const PAGE_SQL: &str = "SELECT e.*, p.codec, p.salt, p.bytes
+    FROM events e LEFT JOIN payloads p ON p.position = e.position
+    WHERE e.position > ?1 ORDER BY e.position LIMIT ?2";
+
 /// What a check of the whole log found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -73,20 +78,13 @@ impl Check {
 
     fn read_page(&mut self, connection: &Connection) -> Result<(), String> {
         let text = |error: rusqlite::Error| format!("the row cannot be read: {error}");
-        let sql = format!(
-            "SELECT {} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2",
-            row::COLUMNS
-        );
-        let mut statement = connection.prepare_cached(&sql).map_err(text)?;
+        let mut statement = connection.prepare_cached(PAGE_SQL).map_err(text)?;
         let mut rows = statement.query(params![self.position.cast_signed(), PAGE]).map_err(text)?;
         while let Some(row) = rows.next().map_err(text)? {
             let event = row::read(row).map_err(text)?;
-            let payload = Stored::find(connection, event.position).map_err(text)?;
-            let is_redacted = match payload {
-                Some(_) => false,
-                // Asked after the payload: the event that names it is written first.
-                None => is_redacted(connection, event.position).map_err(text)?,
-            };
+            let payload = Stored::beside(&event, row, row::COLUMN_COUNT).map_err(text)?;
+            let is_gone = payload.is_none() && event.payload_commit.is_some();
+            let is_redacted = is_gone && is_redacted(connection, event.position).map_err(text)?;
             self.next(event, payload, is_redacted)?;
         }
         Ok(())

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cody_events::digest::Sha256;
 use cody_events::time::Timestamp;
@@ -21,10 +21,17 @@ use crate::clock::Clock;
 
 /// The most commands that share a commit.
 const MAX_BATCH: usize = 256;
+/// The longest that a commit waits for more commands to share it.
+const MAX_GATHERING: Duration = Duration::from_millis(2);
+/// How often it looks meanwhile.
+const GATHERING_STEP: Duration = Duration::from_micros(50);
 /// How long the writer has nothing to do before it copies the WAL into the file.
 const IDLE: Duration = Duration::from_millis(200);
 /// Pages of the WAL that are copied into the file at the latest, idle or not (16 MiB).
 const CHECKPOINT_PAGES: u32 = 4_096;
+
+/// What the writer keeps of the file in memory, at most.
+const CACHE_KIB: i64 = 16 * 1024;
 
 /// What the writer does for a small table beside the log.
 type SideWork = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
@@ -48,6 +55,14 @@ pub(super) struct Writer {
     pub clock: Arc<dyn Clock>,
     pub epoch: u64,
     pub tell_head: watch::Sender<Head>,
+    pub pace: Pace,
+}
+
+/// The batch before: how many commands it had, and how long they took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pace {
+    count: usize,
+    took: Duration,
 }
 
 /// The end of the log as the file has it.
@@ -91,6 +106,10 @@ impl Writer {
         if let Err(error) = limit {
             tracing::warn!(%error, "the WAL is copied at SQLite's own pace");
         }
+        // Ids come in no order, so an append touches a page anywhere in their index.
+        if let Err(error) = self.connection.pragma_update(None, "cache_size", -CACHE_KIB) {
+            tracing::warn!(%error, "the writer keeps as few pages as SQLite does by itself");
+        }
         let mut is_copied = true;
         loop {
             let first = match is_copied {
@@ -113,13 +132,8 @@ impl Writer {
 
     /// One batch, one transaction, then the answers.
     fn serve(&mut self, first: Message) {
-        let mut batch = vec![first];
-        while batch.len() < MAX_BATCH {
-            match self.queue.try_recv() {
-                Ok(message) => batch.push(message),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
-        }
+        let batch = self.gather(first);
+        let (count, began) = (batch.len(), Instant::now());
         let mut answers = Vec::with_capacity(batch.len());
         let mut requests = batch.into_iter().map(|message| {
             drop(message.place);
@@ -146,9 +160,33 @@ impl Writer {
             Request::Append(_, reply) => answer(reply, Err(late.clone())),
             Request::Side(_, reply) => answer(reply, Err(late.clone())),
         }));
+        self.pace = Pace { count, took: began.elapsed() };
         for answer in answers {
             answer(failure.as_ref());
         }
+    }
+
+    /// What shares a commit with `first`: all that waits, and for a small part of the time that the
+    /// commit before took, what those who waited for that one ask next. Without this, half of them
+    /// come just too late and wait for two commits.
+    fn gather(&self, first: Message) -> Vec<Message> {
+        let mut batch = vec![first];
+        let until = Instant::now() + (self.pace.took / 4).min(MAX_GATHERING);
+        while batch.len() < MAX_BATCH {
+            let next = match self.queue.try_recv() {
+                Ok(message) => message,
+                // Not woken by each that comes, which would cost more than the waiting gains.
+                Err(TryRecvError::Empty)
+                    if batch.len() < self.pace.count && Instant::now() < until =>
+                {
+                    std::thread::sleep(GATHERING_STEP);
+                    continue;
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            };
+            batch.push(next);
+        }
+        batch
     }
 
     /// Carries out `requests` in one transaction; gives the head that it committed.
@@ -161,7 +199,7 @@ impl Writer {
             // An earlier batch failed, and undoing it did, too. It may not stop all that come after.
             self.connection.execute_batch("ROLLBACK")?;
         }
-        let mut transaction =
+        let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let current_epoch = transaction
             .prepare_cached("SELECT epoch FROM writer_epoch")?
@@ -176,7 +214,7 @@ impl Writer {
                 Request::Append(prepared, reply) => {
                     let now = self.clock.now();
                     let mut next = head;
-                    let done = apart(&mut transaction, |connection| {
+                    let done = apart(&transaction, |connection| {
                         prepared.write(connection, &mut next, now)
                     });
                     if let Ok(Ok(_)) = done {
@@ -185,7 +223,7 @@ impl Writer {
                     answers.push(answer_or_fail(reply, done)?);
                 }
                 Request::Side(work, reply) => {
-                    let done = apart(&mut transaction, |connection| work(connection).map(Ok));
+                    let done = apart(&transaction, |connection| work(connection).map(Ok));
                     answers.push(answer_or_fail(reply, done)?);
                 }
             }
@@ -206,25 +244,29 @@ impl Writer {
 /// Runs `work` in a savepoint of its own, undone unless it is done. An error is given back only if
 /// the whole transaction cannot go on.
 fn apart<T>(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     work: impl FnOnce(&Connection) -> rusqlite::Result<Result<T, LogError>>,
 ) -> rusqlite::Result<Result<T, LogError>> {
-    let mut savepoint = transaction.savepoint()?;
-    match work(&savepoint) {
+    // Prepared once: parsing these three costs more than running them.
+    let run = |statement: &str| transaction.prepare_cached(statement)?.execute([]);
+    let undo = || {
+        run("ROLLBACK TO command")?;
+        run("RELEASE command")
+    };
+    run("SAVEPOINT command")?;
+    match work(transaction) {
         Ok(Ok(done)) => {
-            savepoint.commit()?;
+            run("RELEASE command")?;
             Ok(Ok(done))
         }
         Ok(Err(refused)) => {
-            savepoint.rollback()?;
-            savepoint.commit()?;
+            undo()?;
             Ok(Err(refused))
         }
         // After some errors SQLite has undone everything, and no transaction is left to go on with.
-        Err(error) if is_fatal(&error) || savepoint.is_autocommit() => Err(error),
+        Err(error) if is_fatal(&error) || transaction.is_autocommit() => Err(error),
         Err(error) => {
-            savepoint.rollback()?;
-            savepoint.commit()?;
+            undo()?;
             Ok(Err(log_error(&error)))
         }
     }
