@@ -34,6 +34,8 @@ async fn llmock() -> Llmock {
     };
     let child = Command::new(program)
         .args(["serve", "--port", &port.to_string()])
+        // Or the rest of a stream is sent before it can see that its client stopped reading.
+        .args(["--stream-chunk-delay-ms", "25"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
