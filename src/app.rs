@@ -154,7 +154,12 @@ impl App {
                 }
                 Decision::Rejected(rejection) => return Err(rejection.into()),
             };
-            match self.append(job, id, &state, &drafts, asker).await? {
+            let appended = self.append(job, id, &state, &drafts, asker).await;
+            if appended.is_err() {
+                // It may be in the log all the same: who asks next reads what is there.
+                *state = JobState::default();
+            }
+            match appended? {
                 Appended::Appended { last_position, .. } => {
                     for draft in &drafts {
                         state.evolve(&draft.event);

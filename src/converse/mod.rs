@@ -10,6 +10,7 @@ mod gate;
 mod history;
 mod line;
 mod prompts;
+mod record;
 mod review;
 mod threads;
 

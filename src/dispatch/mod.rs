@@ -194,6 +194,7 @@ impl Dispatcher {
             return Ok(());
         }
         for target in job_state.targets.values() {
+            self.end_unknown(job, target).await?;
             let is_waiting = target.outcome.is_none()
                 && target.request.is_none()
                 && !job_state.paused
@@ -213,6 +214,19 @@ impl Dispatcher {
             self.prepare(job, target.clone());
         }
         self.end_late_rounds(job, &job_state).await
+    }
+
+    /// Ends a request that nobody here knows of: it got into the log when the log was said to take
+    /// nothing, and no worker was started for it.
+    async fn end_unknown(&self, job: JobId, target: &Target) -> Result<(), DispatchError> {
+        let Some(open) = &target.request else { return Ok(()) };
+        let is_known = lock(&self.watched).contains_key(&open.request)
+            || lock(&self.preparing).contains(&(job, target.number));
+        if is_known {
+            return Ok(());
+        }
+        let detail = Some("no worker was started for it".to_owned());
+        self.end(job, target.number, open.request, AttemptEnd::Crashed, detail).await
     }
 
     /// Pins the base and starts a worker, beside everything else.
