@@ -3,6 +3,7 @@
 //! was cut off or rewritten as a whole; anchors do that.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use cody_events::digest::Sha256;
 use cody_events::envelope::Recorded;
@@ -16,10 +17,17 @@ use super::{LogError, SqliteLog, row};
 /// How many events are held at once.
 const PAGE: u32 = 500;
 
-/// Events in the columns that `row` reads, and what there is of their payloads.
-const PAGE_SQL: &str = "SELECT e.*, p.codec, p.salt, p.bytes
-    FROM events e LEFT JOIN payloads p ON p.position = e.position
-    WHERE e.position > ?1 ORDER BY e.position LIMIT ?2";
+/// Events in the columns that `row` reads, and what there is of their payloads. By name, as all who
+/// read them do: a damaged name of a column is damage.
+static PAGE_SQL: LazyLock<String> = LazyLock::new(|| {
+    let columns: Vec<String> = row::COLUMNS.split(", ").map(|name| format!("e.{name}")).collect();
+    format!(
+        "SELECT {}, p.codec, p.salt, p.bytes
+         FROM events e LEFT JOIN payloads p ON p.position = e.position
+         WHERE e.position > ?1 ORDER BY e.position LIMIT ?2",
+        columns.join(", ")
+    )
+});
 
 /// What a check of the whole log found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +86,7 @@ impl Check {
 
     fn read_page(&mut self, connection: &Connection) -> Result<(), String> {
         let text = |error: rusqlite::Error| format!("the row cannot be read: {error}");
-        let mut statement = connection.prepare_cached(PAGE_SQL).map_err(text)?;
+        let mut statement = connection.prepare_cached(&PAGE_SQL).map_err(text)?;
         let mut rows = statement.query(params![self.position.cast_signed(), PAGE]).map_err(text)?;
         while let Some(row) = rows.next().map_err(text)? {
             let event = row::read(row).map_err(text)?;
