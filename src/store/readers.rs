@@ -17,6 +17,9 @@ use super::{LogError, row, schema};
 /// a thousand followers that wake together must not take a thousand of either.
 const MAX_READERS: usize = 8;
 
+/// What each of them keeps in memory of a file that it seldom reads twice at the same place.
+const CACHE_KIB: i64 = 256;
+
 /// The way to the reading connections of one file.
 #[derive(Debug, Clone)]
 pub(super) struct Readers(Arc<Shared>);
@@ -161,5 +164,6 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     schema::guard(&connection)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(connection)
 }

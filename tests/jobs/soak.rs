@@ -162,6 +162,9 @@ async fn many_jobs_leave_a_server_as_it_was() {
     let took = started.elapsed();
     rest(&world).await;
     let slope = slope(&sizes);
+    for (job, size) in sizes.iter().step_by(50) {
+        println!("after {job} jobs {:.1} MiB", size / 1_048_576.0);
+    }
     println!(
         "{jobs} jobs in {} s; memory {:.1} MiB after {warm} jobs, {:.1} MiB at the end, {slope:.0} bytes \
          a job; open then {files:?}, now {:?}",

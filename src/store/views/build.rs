@@ -16,8 +16,9 @@ const MAX_IDLE_READERS: usize = 4;
 /// Statements that a connection keeps prepared: those of all projections, and the usual questions.
 const MAX_STATEMENTS: usize = 128;
 
-/// What the writer of a build keeps of it in memory, at most.
-const CACHE_KIB: i64 = 16 * 1024;
+/// What is kept of a build in memory while it is made, and while it follows the log.
+const MAKING_CACHE_KIB: i64 = 16 * 1024;
+const FOLLOWING_CACHE_KIB: i64 = 1024;
 
 /// One build.
 #[derive(Debug)]
@@ -37,11 +38,20 @@ impl Build {
     pub fn create(path: &Path, generation: u64) -> Result<Self, ViewsError> {
         let made = |path: &Path| {
             let mut connection = open_to_write(path)?;
+            connection.pragma_update(None, "cache_size", -MAKING_CACHE_KIB)?;
             build::create(&mut connection)?;
             Ok(connection)
         };
         let connection = made(path).map_err(|source| failed(path, source))?;
         Ok(Self::new(connection, path, generation, true))
+    }
+
+    /// A build that was made follows the log from now on, and needs less memory for that.
+    pub fn settle(&self) -> Result<(), ViewsError> {
+        let main = self.main.lock().unwrap_or_else(PoisonError::into_inner);
+        main.pragma_update(None, "cache_size", -FOLLOWING_CACHE_KIB)
+            .and_then(|()| main.execute_batch("PRAGMA shrink_memory"))
+            .map_err(|source| failed(&self.path, source))
     }
 
     /// Opens the build `path` to go on with it.
@@ -177,7 +187,7 @@ fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     // After a power cut the views may be a little behind the log, and catch up.
     connection.pragma_update(None, "synchronous", "normal")?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", -FOLLOWING_CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(MAX_STATEMENTS);
     schema::spare_work(&connection)?;
     Ok(connection)

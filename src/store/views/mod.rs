@@ -264,6 +264,7 @@ async fn make(dir: &Path, generation: u64, log: &dyn Log) -> Result<Arc<Build>, 
     build::remove(&path)?;
     let build = Arc::new(Build::create(&path, generation)?);
     catch_up(&build, log).await?;
+    build.settle()?;
     Ok(build)
 }
 
