@@ -233,7 +233,8 @@ impl World {
         }
         let state = self.target(on).thread(thread).unwrap().clone();
         let (turn, call) = (state.next_turn.0, state.next_call.0);
-        let wanted = on.permitted(thread.0, turn, call);
+        let warning = state.progress.due_warning(state.next_turn);
+        let wanted = CallPermitted { warning, ..on.permitted(thread.0, turn, call) };
         let permits = [wanted.clone(), CallPermitted { last: true, ..wanted }];
         for asked in permits {
             match self.execute(&permit(asked)) {
