@@ -17,8 +17,9 @@ use super::{LogError, row, schema};
 /// a thousand followers that wake together must not take a thousand of either.
 const MAX_READERS: usize = 8;
 
-/// What each of them keeps in memory of a file that it seldom reads twice at the same place.
-const CACHE_KIB: i64 = 256;
+/// What each of them keeps in memory of a file that it seldom reads twice at the same place. SQLite
+/// lends what one does not use to the others, so the sum is what counts.
+const CACHE_KIB: i64 = 128;
 
 /// The way to the reading connections of one file.
 #[derive(Debug, Clone)]

@@ -30,9 +30,6 @@ const IDLE: Duration = Duration::from_millis(200);
 /// Pages of the WAL that are copied into the file at the latest, idle or not (16 MiB).
 const CHECKPOINT_PAGES: u32 = 4_096;
 
-/// What the writer keeps of the file in memory, at most.
-const CACHE_KIB: i64 = 16 * 1024;
-
 /// What the writer does for a small table beside the log.
 type SideWork = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
 
@@ -105,10 +102,6 @@ impl Writer {
         let limit = self.connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES);
         if let Err(error) = limit {
             tracing::warn!(%error, "the WAL is copied at SQLite's own pace");
-        }
-        // Ids come in no order, so an append touches a page anywhere in their index.
-        if let Err(error) = self.connection.pragma_update(None, "cache_size", -CACHE_KIB) {
-            tracing::warn!(%error, "the writer keeps as few pages as SQLite does by itself");
         }
         let mut is_copied = true;
         loop {

@@ -18,7 +18,9 @@ const MAX_STATEMENTS: usize = 128;
 
 /// What is kept of a build in memory while it is made, and while it follows the log.
 const MAKING_CACHE_KIB: i64 = 16 * 1024;
-const FOLLOWING_CACHE_KIB: i64 = 1024;
+const FOLLOWING_CACHE_KIB: i64 = 512;
+/// What each of its readers keeps.
+const READING_CACHE_KIB: i64 = 256;
 
 /// One build.
 #[derive(Debug)]
@@ -196,6 +198,7 @@ fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
 fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "cache_size", -READING_CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(MAX_STATEMENTS);
     schema::spare_work(&connection)?;
     Ok(connection)
