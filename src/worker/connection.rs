@@ -1,6 +1,7 @@
 //! The worker's line to the server: posts messages, and rides out a server that restarts.
 
 use std::path::PathBuf;
+use std::sync::{Mutex as PlainMutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -48,6 +49,8 @@ pub struct Connection {
     token: Option<String>,
     /// How long the server may stay away.
     patience: Duration,
+    /// Since when nobody has answered, whoever asked and whatever for.
+    away_since: PlainMutex<Option<Instant>>,
 }
 
 impl Connection {
@@ -65,7 +68,9 @@ impl Connection {
             .no_proxy()
             .build()
             .map_err(ConnectionError::Client)?;
-        Ok(Self { http, server: Mutex::new(server), address_file, token: None, patience })
+        let server = Mutex::new(server);
+        let away_since = PlainMutex::default();
+        Ok(Self { http, server, address_file, token: None, patience, away_since })
     }
 
     /// The same line, with the token and the patience of a claim.
@@ -73,26 +78,37 @@ impl Connection {
         Self { token: Some(token), patience, ..self }
     }
 
-    /// Posts `message` to `route`, again and again while the server is away, up to its patience.
-    /// Every message may arrive twice; the server knows them apart.
+    /// Posts `message` to `route`, again and again while the server is away, up to the patience of
+    /// the whole line. Every message may arrive twice; the server knows them apart.
     pub async fn post<M: Serialize, A: DeserializeOwned>(
         &self,
         route: &str,
         message: &M,
     ) -> Result<A, ConnectionError> {
-        let deadline = Instant::now() + self.patience;
         loop {
-            match self.try_post(route, message).await {
+            let tried = self.try_post(route, message).await;
+            let is_over = self.note(matches!(tried, Err(Failure::Away)));
+            match tried {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Away) if Instant::now() >= deadline => {
-                    return Err(ConnectionError::Away(self.patience));
-                }
+                Err(Failure::Away) if is_over => return Err(ConnectionError::Away(self.patience)),
                 Err(Failure::Away) => {
                     tokio::time::sleep(RETRY_PAUSE).await;
                     self.reread_address().await;
                 }
             }
+        }
+    }
+
+    /// Notes whether the server was away just now; whether it has been for too long.
+    fn note(&self, is_away: bool) -> bool {
+        let mut away_since = self.away_since.lock().unwrap_or_else(PoisonError::into_inner);
+        match is_away {
+            false => {
+                *away_since = None;
+                false
+            }
+            true => away_since.get_or_insert_with(Instant::now).elapsed() >= self.patience,
         }
     }
 

@@ -353,3 +353,23 @@ async fn a_run_waits_for_what_others_left_to_it_and_others_go_on_without_it() {
         assert!(is_killed || count(&told, "call-failed") == 0, "nobody lost a call");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_server_never_returns_leaves_after_one_lease() {
+    let (world, app) = world(&format!("{}{FINISH}", bash("sleep 60", 0))).await;
+    let mut run = start(&world, &app, &[]);
+    wait_for(&world.path("data"), &mut run, |told| count(told, "claude-turn") == 1).await;
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let killed = Instant::now();
+    let mark = world.dir.path().display().to_string();
+    while !processes_of(&mark).is_empty() {
+        assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", processes_of(&mark));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Two seconds, from the first heartbeat that nobody heard; its last word is not worth as many.
+    let took = killed.elapsed();
+    println!("the worker left after {} ms", took.as_millis());
+    assert!(took > Duration::from_millis(1_500) && took < Duration::from_millis(3_900), "{took:?}");
+    assert_eq!(std::fs::read_dir(world.path("data/work")).unwrap().count(), 0);
+}

@@ -13,8 +13,9 @@ use cody_events::outcome::Outcome;
 use super::siege::{Report, count};
 use crate::harness::{World, processes_of};
 
-/// How long workers of killed servers may take to see that they are not wanted.
-const LEAVING: Duration = Duration::from_secs(5);
+/// How long workers of killed servers may take to see that they are not wanted. Whose server was killed
+/// when the job was just done, finds no other to ask, and leaves after its lease of fifteen seconds.
+const LEAVING: Duration = Duration::from_secs(20);
 
 /// Judges the world of `seed` after its job ended; `servers_killed` is how often a server was.
 pub async fn judge(world: &World, seed: u64, servers_killed: usize) -> Report {
