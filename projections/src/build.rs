@@ -11,7 +11,7 @@ use cody_events::ids::JobId;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
 use crate::columns::{count, hash};
-use crate::{ALL, Projection, Told};
+use crate::{ALL, Projection, Sums, Told};
 
 const TABLES: &str = "
 CREATE TABLE checkpoint (
@@ -176,13 +176,17 @@ type Misfit = Box<dyn std::error::Error>;
 
 fn apply_all(connection: &Connection, fresh: &[Recorded]) -> Result<(), Misfit> {
     let held = quarantines(connection)?;
+    let mut sums = Sums::default();
     for recorded in fresh {
         let Some(job) = JobId::from_stream(&recorded.stream) else { continue };
         let event = read(recorded)?;
         let told = Told { job, recorded, event: &event };
         for projection in ALL.iter().filter(|one| !is_held(&held, one, recorded)) {
-            (projection.apply)(connection, &told)?;
+            (projection.apply)(connection, &mut sums, &told)?;
         }
+    }
+    for projection in ALL {
+        settle(connection, projection, &sums)?;
     }
     Ok(())
 }
@@ -201,7 +205,7 @@ fn apply_each(
             }
             let mut savepoint = transaction.savepoint()?;
             let applied = match &event {
-                Ok(event) => (projection.apply)(&savepoint, &Told { job, recorded, event }),
+                Ok(event) => apply_one(&savepoint, projection, &Told { job, recorded, event }),
                 Err(error) => {
                     Err(rusqlite::Error::ToSqlConversionFailure(error.to_string().into()))
                 }
@@ -219,6 +223,20 @@ fn apply_each(
         }
     }
     Ok(())
+}
+
+fn apply_one(
+    connection: &Connection,
+    projection: &Projection,
+    told: &Told<'_>,
+) -> rusqlite::Result<()> {
+    let mut sums = Sums::default();
+    (projection.apply)(connection, &mut sums, told)?;
+    settle(connection, projection, &sums)
+}
+
+fn settle(connection: &Connection, projection: &Projection, sums: &Sums) -> rusqlite::Result<()> {
+    projection.settle.map_or(Ok(()), |settle| settle(connection, sums))
 }
 
 /// Whether it is the database that failed, which another try may mend, and not the event.

@@ -1,4 +1,4 @@
-//! How our types stand in columns: ids as text, hashes as bytes, words as they are on the wire.
+//! How our types stand in columns: ids and hashes as bytes, words as they are on the wire.
 
 use cody_events::digest::{ObjectId, Sha256};
 use cody_events::ids::JobId;
@@ -7,6 +7,7 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 /// A word of a closed list, stored as it is written on the wire.
 #[derive(Debug, Clone, Copy)]
@@ -38,13 +39,13 @@ pub struct Id(pub JobId);
 
 impl ToSql for Id {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.0.to_string()))
+        Ok(ToSqlOutput::from(self.0.0.as_bytes().as_slice()))
     }
 }
 
 impl FromSql for Id {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        value.as_str()?.parse().map(Self).map_err(FromSqlError::other)
+        <[u8; 16]>::column_result(value).map(|bytes| Self(JobId(Uuid::from_bytes(bytes))))
     }
 }
 

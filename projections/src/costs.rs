@@ -1,20 +1,22 @@
 //! Costs: what each target has spent in money, tokens and time.
 
+use std::collections::BTreeMap;
+
 use cody_events::event::Event;
 use cody_events::ids::{JobId, TargetNumber};
-use cody_events::thread::{CallFailed, ClaudeTurn, Usage};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use cody_events::thread::Usage;
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
 use crate::columns::{Id, count};
 use crate::jobs::one;
-use crate::{Projection, Told};
+use crate::{Projection, Sums, Told};
 
 pub const PROJECTION: Projection = Projection {
     name: "costs",
-    version: 2,
+    version: 3,
     tables: "
 CREATE TABLE costs (
-    job TEXT NOT NULL,
+    job BLOB NOT NULL,
     target INTEGER NOT NULL,
     known_micros INTEGER NOT NULL DEFAULT 0,
     assumed_micros INTEGER NOT NULL DEFAULT 0,
@@ -35,6 +37,7 @@ CREATE TABLE costs (
 CREATE INDEX costs_in_flight ON costs (job, target) WHERE reserved_micros > 0;
 ",
     apply,
+    settle: Some(settle),
 };
 
 const SUMS: &str = "SUM(known_micros), SUM(assumed_micros), SUM(reserved_micros), \
@@ -68,15 +71,84 @@ impl CostRow {
     }
 }
 
-fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
-    let add = |target: TargetNumber, assignments: &str, amount: u64| {
-        connection
-            .prepare_cached(&format!(
-                "UPDATE costs SET {assignments} WHERE job = ?1 AND target = ?2"
-            ))?
-            .execute(params![Id(told.job), target.0, amount.cast_signed()])
-            .and_then(one)
-    };
+/// What is added up, in the order of [`ADDED`].
+#[derive(Debug, Clone, Copy)]
+enum Added {
+    Known,
+    Assumed,
+    Input,
+    Output,
+    CacheRead,
+    CacheWrite5m,
+    CacheWrite1h,
+    Calls,
+    FailedCalls,
+    Turns,
+    ClaudeMs,
+    ToolMs,
+    CheckMs,
+}
+
+/// The columns of what is added up.
+const ADDED: [&str; 13] = [
+    "known_micros",
+    "assumed_micros",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "call_count",
+    "failed_call_count",
+    "turn_count",
+    "claude_ms",
+    "tool_ms",
+    "check_ms",
+];
+
+/// What a page adds to the costs of each target.
+#[derive(Debug, Default)]
+pub(crate) struct Spent(BTreeMap<(JobId, TargetNumber), Sum>);
+
+/// What a page adds to the costs of one target.
+#[derive(Debug, Default)]
+struct Sum {
+    added: [i64; ADDED.len()],
+    /// What the latest call set aside, if one began or ended.
+    reserved_micros: Option<i64>,
+}
+
+impl Spent {
+    fn of(&mut self, told: &Told<'_>, target: TargetNumber) -> &mut Sum {
+        self.0.entry((told.job, target)).or_default()
+    }
+}
+
+impl Sum {
+    /// Fails if the sum is no number of SQLite's; the events of the page are then added one by one.
+    fn add(&mut self, what: Added, amount: u64) -> rusqlite::Result<()> {
+        let sum = &mut self.added[what as usize];
+        let amount = amount.cast_signed();
+        *sum = sum
+            .checked_add(amount)
+            .ok_or(rusqlite::Error::IntegralValueOutOfRange(what as usize, amount))?;
+        Ok(())
+    }
+
+    /// A call that ended, with the usage and time that are known of it.
+    fn end(&mut self, usage: Usage, ms: u64) -> rusqlite::Result<()> {
+        self.reserved_micros = Some(0);
+        self.add(Added::Input, usage.input_tokens)?;
+        self.add(Added::Output, usage.output_tokens)?;
+        self.add(Added::CacheRead, usage.cache_read_tokens)?;
+        self.add(Added::CacheWrite5m, usage.cache_write_5m_tokens)?;
+        self.add(Added::CacheWrite1h, usage.cache_write_1h_tokens)?;
+        self.add(Added::ClaudeMs, ms)
+    }
+}
+
+fn apply(connection: &Connection, sums: &mut Sums, told: &Told<'_>) -> rusqlite::Result<()> {
+    let spent = &mut sums.costs;
     match told.event {
         Event::Created(created) => {
             let mut insert =
@@ -87,82 +159,46 @@ fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
             Ok(())
         }
         Event::CallPermitted(e) => {
-            add(e.target, "reserved_micros = ?3, call_count = call_count + 1", e.reserved_micros)
+            let sum = spent.of(told, e.target);
+            sum.reserved_micros = Some(e.reserved_micros.cast_signed());
+            sum.add(Added::Calls, 1)
         }
-        Event::ClaudeTurn(e) => settle(connection, told, &answered(e)),
-        Event::CallFailed(e) => settle(connection, told, &failed(e)),
-        Event::ToolsRan(e) => add(e.target, "tool_ms = tool_ms + ?3", e.tool_ms()),
+        Event::ClaudeTurn(e) => {
+            let sum = spent.of(told, e.target);
+            sum.end(e.usage, e.ms)?;
+            sum.add(Added::Known, e.cost_micros)?;
+            sum.add(Added::Turns, 1)
+        }
+        Event::CallFailed(e) => {
+            let sum = spent.of(told, e.target);
+            sum.end(e.usage.unwrap_or_default(), e.ms)?;
+            sum.add(Added::Assumed, e.assumed_micros)?;
+            sum.add(Added::FailedCalls, 1)
+        }
+        Event::ToolsRan(e) => spent.of(told, e.target).add(Added::ToolMs, e.tool_ms()),
         Event::ChecksRan(e) => {
             let ms = e.commands.iter().map(|command| command.ms).fold(0, u64::saturating_add);
-            add(e.target, "check_ms = check_ms + ?3", ms)
+            spent.of(told, e.target).add(Added::CheckMs, ms)
         }
         _ => Ok(()),
     }
 }
 
-/// A call that ended: its usage and time, and money by where it is known from.
-struct Ended {
-    target: TargetNumber,
-    usage: Usage,
-    ms: u64,
-    known_micros: u64,
-    assumed_micros: u64,
-    failed: bool,
-}
-
-fn answered(e: &ClaudeTurn) -> Ended {
-    Ended {
-        target: e.target,
-        usage: e.usage,
-        ms: e.ms,
-        known_micros: e.cost_micros,
-        assumed_micros: 0,
-        failed: false,
+fn settle(connection: &Connection, sums: &Sums) -> rusqlite::Result<()> {
+    let sums_of = |(number, column)| format!("{column} = {column} + ?{}", number + 4);
+    let added: Vec<String> = ADDED.iter().enumerate().map(sums_of).collect();
+    let mut update = connection.prepare_cached(&format!(
+        "UPDATE costs SET reserved_micros = COALESCE(?3, reserved_micros), {}
+         WHERE job = ?1 AND target = ?2",
+        added.join(", ")
+    ))?;
+    for ((job, target), sum) in &sums.costs.0 {
+        let job = Id(*job);
+        let mut values: Vec<&dyn ToSql> = vec![&job, &target.0, &sum.reserved_micros];
+        values.extend(sum.added.iter().map(|amount| amount as &dyn ToSql));
+        update.execute(&values[..]).and_then(one)?;
     }
-}
-
-fn failed(e: &CallFailed) -> Ended {
-    Ended {
-        target: e.target,
-        usage: e.usage.unwrap_or_default(),
-        ms: e.ms,
-        known_micros: 0,
-        assumed_micros: e.assumed_micros,
-        failed: true,
-    }
-}
-
-fn settle(connection: &Connection, told: &Told<'_>, ended: &Ended) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "UPDATE costs SET
-                 input_tokens = input_tokens + ?3,
-                 output_tokens = output_tokens + ?4,
-                 cache_read_tokens = cache_read_tokens + ?5,
-                 cache_write_5m_tokens = cache_write_5m_tokens + ?6,
-                 cache_write_1h_tokens = cache_write_1h_tokens + ?7,
-                 claude_ms = claude_ms + ?8,
-                 known_micros = known_micros + ?9,
-                 assumed_micros = assumed_micros + ?10,
-                 failed_call_count = failed_call_count + ?11,
-                 turn_count = turn_count + 1 - ?11,
-                 reserved_micros = 0
-             WHERE job = ?1 AND target = ?2",
-        )?
-        .execute(params![
-            Id(told.job),
-            ended.target.0,
-            ended.usage.input_tokens.cast_signed(),
-            ended.usage.output_tokens.cast_signed(),
-            ended.usage.cache_read_tokens.cast_signed(),
-            ended.usage.cache_write_5m_tokens.cast_signed(),
-            ended.usage.cache_write_1h_tokens.cast_signed(),
-            ended.ms.cast_signed(),
-            ended.known_micros.cast_signed(),
-            ended.assumed_micros.cast_signed(),
-            ended.failed,
-        ])
-        .and_then(one)
+    Ok(())
 }
 
 /// What a target has spent; nothing if there is no such target.

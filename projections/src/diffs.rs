@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns::{Id, Word, count, hash, instant, object, word_or_none};
 use crate::jobs::one;
-use crate::{Projection, Told};
+use crate::{Projection, Sums, Told};
 
 pub const PROJECTION: Projection = Projection {
     name: "diffs",
-    version: 1,
+    version: 2,
     tables: "
 CREATE TABLE diffs (
-    job TEXT NOT NULL,
+    job BLOB NOT NULL,
     target INTEGER NOT NULL,
     position INTEGER NOT NULL,
     round INTEGER NOT NULL,
@@ -38,6 +38,7 @@ CREATE TABLE diffs (
 ) STRICT, WITHOUT ROWID;
 ",
     apply,
+    settle: None,
 };
 
 const COLUMNS: &str = "target, position, round, produced_at, base_commit, tree, diff_hash, \
@@ -83,7 +84,7 @@ pub enum Judgement {
     Held,
 }
 
-fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
+fn apply(connection: &Connection, _: &mut Sums, told: &Told<'_>) -> rusqlite::Result<()> {
     match told.event {
         Event::DiffProduced(diff) => insert(connection, told, diff),
         Event::DiffApproved(e) => judge(connection, told, &e.0, Judgement::Approved),

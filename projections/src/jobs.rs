@@ -1,5 +1,7 @@
 //! Jobs: what was asked for, by whom, and whether it is paused, cancelled or done.
 
+use std::collections::BTreeMap;
+
 use cody_events::envelope::Door;
 use cody_events::event::Event;
 use cody_events::ids::JobId;
@@ -8,14 +10,14 @@ use cody_events::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::columns::{Id, Word, count, instant, word, word_or_none};
-use crate::{Projection, Told};
+use crate::{Projection, Sums, Told};
 
 pub const PROJECTION: Projection = Projection {
     name: "jobs",
-    version: 1,
+    version: 2,
     tables: "
 CREATE TABLE jobs (
-    job TEXT PRIMARY KEY,
+    job BLOB PRIMARY KEY,
     created_position INTEGER NOT NULL,
     position INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
@@ -35,11 +37,16 @@ CREATE TABLE jobs (
 CREATE INDEX unfinished_jobs ON jobs (job) WHERE NOT is_finished AND NOT is_cancelled;
 ",
     apply,
+    settle: Some(settle),
 };
 
 const COLUMNS: &str = "job, created_position, position, created_at, updated_at, actor, door, model, \
     effort, policy, target_count, budget_micros, job_budget_micros, is_paused, is_cancelled, \
     is_finished";
+
+/// The latest event of each job of a page: its position and instant.
+#[derive(Debug, Default)]
+pub(crate) struct Latest(BTreeMap<JobId, (i64, i64)>);
 
 /// A job at a glance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +73,8 @@ pub struct JobRow {
     pub is_finished: bool,
 }
 
-fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
+fn apply(connection: &Connection, sums: &mut Sums, told: &Told<'_>) -> rusqlite::Result<()> {
+    sums.jobs.0.insert(told.job, (told.position(), told.at()));
     if let Event::Created(created) = told.event {
         let limits = created.limits;
         connection
@@ -89,10 +97,6 @@ fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
             ])?;
         return Ok(());
     }
-    connection
-        .prepare_cached("UPDATE jobs SET position = ?2, updated_at = ?3 WHERE job = ?1")?
-        .execute(params![Id(told.job), told.position(), told.at()])
-        .and_then(one)?;
     match told.event {
         Event::Paused(paused) if paused.target.is_none() => {
             set(connection, told, "is_paused", true)
@@ -118,6 +122,15 @@ fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn settle(connection: &Connection, sums: &Sums) -> rusqlite::Result<()> {
+    let mut update = connection
+        .prepare_cached("UPDATE jobs SET position = ?2, updated_at = ?3 WHERE job = ?1")?;
+    for (job, (position, at)) in &sums.jobs.0 {
+        update.execute(params![Id(*job), position, at]).and_then(one)?;
+    }
+    Ok(())
 }
 
 fn set(
@@ -163,16 +176,17 @@ pub fn page(
         .collect()
 }
 
-/// Up to `limit` jobs whose id begins or ends with `text`, newest first.
-pub fn named(connection: &Connection, text: &str, limit: u32) -> rusqlite::Result<Vec<JobId>> {
-    connection
-        .prepare_cached(
-            "SELECT job FROM jobs
-             WHERE substr(job, 1, length(?1)) = ?1 OR substr(job, -length(?1)) = ?1
-             ORDER BY job DESC LIMIT ?2",
-        )?
-        .query_map(params![text, limit], |row| row.get::<_, Id>(0).map(|id| id.0))?
-        .collect()
+/// Up to `limit` jobs whose id, written out, begins or ends with `text`, newest first.
+pub fn named(connection: &Connection, text: &str, limit: usize) -> rusqlite::Result<Vec<JobId>> {
+    let mut statement = connection.prepare_cached("SELECT job FROM jobs ORDER BY job DESC")?;
+    let jobs = statement.query_map([], |row| row.get::<_, Id>(0).map(|id| id.0))?;
+    let fits = |job: &rusqlite::Result<JobId>| {
+        job.as_ref().map_or(true, |job| {
+            let id = job.to_string();
+            id.starts_with(text) || id.ends_with(text)
+        })
+    };
+    jobs.filter(fits).take(limit).collect()
 }
 
 /// Every job that is neither finished nor cancelled, oldest first.

@@ -28,8 +28,20 @@ pub struct Projection {
     pub version: u32,
     /// The statements that create its tables.
     pub tables: &'static str,
-    /// Changes the tables for one event. An error quarantines the event's job here.
-    pub apply: fn(&Connection, &Told<'_>) -> rusqlite::Result<()>,
+    /// Changes the tables for one event, or adds to what is changed at the end of its page. An error
+    /// quarantines the event's job here.
+    pub apply: fn(&Connection, &mut Sums, &Told<'_>) -> rusqlite::Result<()>,
+    /// Writes its part of the sums.
+    pub settle: Option<fn(&Connection, &Sums) -> rusqlite::Result<()>>,
+}
+
+/// What the events of a page add up to. A page has many events of few jobs, so rows that nearly every
+/// event changes are written once a page; nothing reads them before.
+#[derive(Debug, Default)]
+pub struct Sums {
+    jobs: jobs::Latest,
+    threads: threads::Turns,
+    costs: costs::Spent,
 }
 
 /// An event of a job, as projections see it.

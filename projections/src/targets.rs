@@ -12,14 +12,14 @@ use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
 use crate::columns::{Id, Word, count, hash_or_none, object_or_none, word, word_or_none};
 use crate::jobs::one;
-use crate::{Projection, Told};
+use crate::{Projection, Sums, Told};
 
 pub const PROJECTION: Projection = Projection {
     name: "targets",
-    version: 2,
+    version: 3,
     tables: "
 CREATE TABLE targets (
-    job TEXT NOT NULL,
+    job BLOB NOT NULL,
     target INTEGER NOT NULL,
     kind TEXT NOT NULL,
     repository TEXT NOT NULL,
@@ -46,6 +46,7 @@ CREATE TABLE targets (
 CREATE INDEX targets_by_repository ON targets (repository, job);
 ",
     apply,
+    settle: None,
 };
 
 const COLUMNS: &str = "job, target, kind, repository, round, outcome, delivery, \
@@ -100,7 +101,7 @@ impl TargetRow {
     }
 }
 
-fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
+fn apply(connection: &Connection, _: &mut Sums, told: &Told<'_>) -> rusqlite::Result<()> {
     let rows = Rows { connection, told };
     match told.event {
         Event::Created(created) => insert(connection, told, created),

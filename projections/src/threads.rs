@@ -1,6 +1,9 @@
 //! Conversations: the threads of a target, and what each of their turns consists of. The words stand
 //! in the log; here is where.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use cody_events::digest::ObjectId;
 use cody_events::event::Event;
 use cody_events::ids::{JobId, TargetNumber, ThreadNumber, TurnNumber};
@@ -10,14 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns::{Id, Word, count, object, word, word_or_none};
 use crate::jobs::one;
-use crate::{Projection, Told};
+use crate::{Projection, Sums, Told};
 
 pub const PROJECTION: Projection = Projection {
     name: "threads",
-    version: 1,
+    version: 2,
     tables: "
 CREATE TABLE threads (
-    job TEXT NOT NULL,
+    job BLOB NOT NULL,
     target INTEGER NOT NULL,
     thread INTEGER NOT NULL,
     purpose TEXT NOT NULL,
@@ -31,7 +34,7 @@ CREATE TABLE threads (
     PRIMARY KEY (job, target, thread)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE messages (
-    job TEXT NOT NULL,
+    job BLOB NOT NULL,
     target INTEGER NOT NULL,
     thread INTEGER NOT NULL,
     position INTEGER NOT NULL,
@@ -45,7 +48,42 @@ CREATE TABLE messages (
 ) STRICT, WITHOUT ROWID;
 ",
     apply,
+    settle: Some(settle),
 };
+
+/// The conversations that a page goes on with.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(BTreeMap<(JobId, TargetNumber, ThreadNumber), New>);
+
+/// What a page adds to a conversation: how many responses, and how the latest ended.
+#[derive(Debug, Default)]
+struct New {
+    response_count: i64,
+    latest_stop: Option<StopReason>,
+}
+
+impl Turns {
+    /// What the page adds to a conversation, which has to have started.
+    fn of(
+        &mut self,
+        connection: &Connection,
+        told: &Told<'_>,
+        target: TargetNumber,
+        thread: ThreadNumber,
+    ) -> rusqlite::Result<&mut New> {
+        match self.0.entry((told.job, target, thread)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => {
+                connection
+                    .prepare_cached(
+                        "SELECT 1 FROM threads WHERE job = ?1 AND target = ?2 AND thread = ?3",
+                    )?
+                    .query_row(params![Id(told.job), target.0, thread.0], |_| Ok(()))?;
+                Ok(unknown.insert(New::default()))
+            }
+        }
+    }
+}
 
 /// One conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,21 +132,22 @@ pub enum MessageKind {
     Judgement,
 }
 
-fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
-    let add = |target, thread, turn, message| add(connection, told, target, thread, turn, message);
+fn apply(connection: &Connection, sums: &mut Sums, told: &Told<'_>) -> rusqlite::Result<()> {
+    if let Event::ClaudeTurn(e) = told.event {
+        let new = sums.threads.of(connection, told, e.target, e.thread)?;
+        new.response_count += 1;
+        new.latest_stop = Some(e.stop_reason);
+    }
+    let mut add = |target, thread, turn, message| {
+        sums.threads.of(connection, told, target, thread)?;
+        add(connection, told, target, thread, turn, message)
+    };
     match told.event {
         Event::ThreadStarted(started) => insert(connection, told, started),
         Event::CallPermitted(e) if told.recorded.payload_len.is_some() => {
             add(e.target, e.thread, e.turn, Message::of(MessageKind::Notice))
         }
         Event::ClaudeTurn(e) => {
-            connection
-                .prepare_cached(
-                    "UPDATE threads SET turn_count = turn_count + 1, latest_stop = ?4
-                     WHERE job = ?1 AND target = ?2 AND thread = ?3",
-                )?
-                .execute(params![Id(told.job), e.target.0, e.thread.0, Word(e.stop_reason)])
-                .and_then(one)?;
             let message = Message {
                 in_history: e.in_history,
                 tool_count: e.tool_count.into(),
@@ -132,6 +171,21 @@ fn apply(connection: &Connection, told: &Told<'_>) -> rusqlite::Result<()> {
         Event::ChangesRequested(e) => judge(connection, told, e.0.target),
         _ => Ok(()),
     }
+}
+
+fn settle(connection: &Connection, sums: &Sums) -> rusqlite::Result<()> {
+    let mut update = connection.prepare_cached(
+        "UPDATE threads SET turn_count = turn_count + ?4, latest_stop = ?5
+         WHERE job = ?1 AND target = ?2 AND thread = ?3",
+    )?;
+    for ((job, target, thread), new) in &sums.threads.0 {
+        if let (count @ 1.., Some(stop)) = (new.response_count, new.latest_stop) {
+            update
+                .execute(params![Id(*job), target.0, thread.0, count, Word(stop)])
+                .and_then(one)?;
+        }
+    }
+    Ok(())
 }
 
 fn insert(
@@ -178,13 +232,8 @@ fn add(
     turn: TurnNumber,
     message: Message,
 ) -> rusqlite::Result<()> {
-    // Selected from the threads, so that a message of a thread that never started is a misfit.
     connection
-        .prepare_cached(
-            "INSERT INTO messages
-             SELECT job, target, thread, ?4, ?5, ?6, ?7, ?8, ?9, ?10
-             FROM threads WHERE job = ?1 AND target = ?2 AND thread = ?3",
-        )?
+        .prepare_cached("INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
         .execute(params![
             Id(told.job),
             target.0,

@@ -1,5 +1,6 @@
 //! One build of the views as a file: a connection that writes it, and some that read it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -39,8 +40,12 @@ impl Build {
     /// Creates the empty build `path`.
     pub fn create(path: &Path, generation: u64) -> Result<Self, ViewsError> {
         let made = |path: &Path| {
-            let mut connection = open_to_write(path)?;
+            let mut connection = Connection::open(path)?;
+            // A build that is cut short is thrown away, so nothing is kept for the case.
+            connection.pragma_update(None, "journal_mode", "memory")?;
+            connection.pragma_update(None, "synchronous", "off")?;
             connection.pragma_update(None, "cache_size", -MAKING_CACHE_KIB)?;
+            spare(&connection)?;
             build::create(&mut connection)?;
             Ok(connection)
         };
@@ -48,10 +53,14 @@ impl Build {
         Ok(Self::new(connection, path, generation, true))
     }
 
-    /// A build that was made follows the log from now on, and needs less memory for that.
+    /// A build that was made is on the disk and follows the log from now on, for which it needs less
+    /// memory.
     pub fn settle(&self) -> Result<(), ViewsError> {
         let main = self.main.lock().unwrap_or_else(PoisonError::into_inner);
-        main.pragma_update(None, "cache_size", -FOLLOWING_CACHE_KIB)
+        File::open(&self.path)
+            .and_then(|file| file.sync_all())
+            .map_err(|source| ViewsError::Io { path: self.path.clone(), source })?;
+        follow(&main)
             .and_then(|()| main.execute_batch("PRAGMA shrink_memory"))
             .map_err(|source| failed(&self.path, source))
     }
@@ -73,8 +82,7 @@ impl Build {
         let path = PathBuf::from(":memory:");
         let made = || {
             let mut connection = Connection::open_in_memory()?;
-            connection.set_prepared_statement_cache_capacity(MAX_STATEMENTS);
-            schema::spare_work(&connection)?;
+            spare(&connection)?;
             build::create(&mut connection)?;
             Ok(connection)
         };
@@ -87,8 +95,7 @@ impl Build {
         let main = self.main.lock().unwrap_or_else(PoisonError::into_inner);
         let copy = || {
             let mut copy = Connection::open_in_memory()?;
-            copy.set_prepared_statement_cache_capacity(MAX_STATEMENTS);
-            schema::spare_work(&copy)?;
+            spare(&copy)?;
             rusqlite::backup::Backup::new(&main, &mut copy)?.step(-1)?;
             Ok(copy)
         };
@@ -186,21 +193,29 @@ pub(super) fn remove(path: &Path) -> Result<(), ViewsError> {
 
 fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
+    follow(&connection)?;
+    spare(&connection)?;
+    Ok(connection)
+}
+
+/// Sets a connection up to follow the log while others read.
+fn follow(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     // After a power cut the views may be a little behind the log, and catch up.
     connection.pragma_update(None, "synchronous", "normal")?;
-    connection.pragma_update(None, "cache_size", -FOLLOWING_CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", -FOLLOWING_CACHE_KIB)
+}
+
+fn spare(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(MAX_STATEMENTS);
-    schema::spare_work(&connection)?;
-    Ok(connection)
+    schema::spare_work(connection)
 }
 
 fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "cache_size", -READING_CACHE_KIB)?;
-    connection.set_prepared_statement_cache_capacity(MAX_STATEMENTS);
-    schema::spare_work(&connection)?;
+    spare(&connection)?;
     Ok(connection)
 }
 

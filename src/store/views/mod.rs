@@ -17,12 +17,14 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 use super::side::SideTables;
-use super::subscription::{Cursor, PAGE};
+use super::subscription::Cursor;
 use super::{Log, LogError};
 use build::Build;
 
 /// The longest that a reader waits for its own write to become visible.
 pub const MAX_WAIT: Duration = Duration::from_secs(2);
+/// Events that are applied together while a build is made.
+const MAKING_PAGE: usize = 2_000;
 /// How long the follower waits after a failure before it tries again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -43,7 +45,7 @@ pub enum ViewsError {
         #[source]
         source: ApplyError,
     },
-    #[error("the old views {} cannot be removed", path.display())]
+    #[error("the disk did not do what the views in {} need", path.display())]
     Io {
         path: PathBuf,
         #[source]
@@ -280,7 +282,7 @@ async fn apply(build: &Arc<Build>, page: Vec<Recorded>) -> Result<Checkpoint, Vi
 async fn catch_up(build: &Arc<Build>, log: &dyn Log) -> Result<Checkpoint, ViewsError> {
     let mut reached = build.checkpoint()?;
     loop {
-        let page = log.read_log(reached.position, PAGE).await?;
+        let page = log.read_log(reached.position, MAKING_PAGE).await?;
         if page.is_empty() {
             return Ok(reached);
         }
