@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,6 +16,12 @@ pub struct Timestamp(pub i64);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no RFC 3339 instant such as 2026-11-23T10:00:00Z")]
 pub struct BadTimestamp(String);
+
+/// What something took, in milliseconds to the nearest, so that many that took little add up.
+pub fn took_ms(duration: Duration) -> u64 {
+    let nearest = duration.saturating_add(Duration::from_micros(500));
+    u64::try_from(nearest.as_millis()).unwrap_or(u64::MAX)
+}
 
 impl Timestamp {
     /// Microseconds since the epoch.

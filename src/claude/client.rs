@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cody_events::thread::{CallClass, Usage};
+use cody_events::time::took_ms;
 use reqwest::header::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
@@ -142,7 +143,7 @@ impl Client {
             is_unsent: false,
         };
         let outcome = self.exchange(&mut call, body, betas, progress).await;
-        let total_ms = millis(started.elapsed());
+        let total_ms = took_ms(started.elapsed());
         match outcome {
             Ok(response) => Ok(Reply {
                 response,
@@ -237,7 +238,7 @@ impl Call {
         match tokio::time::timeout_at(self.deadline.min(silence), answer.chunk()).await {
             Ok(Ok(piece)) => {
                 if self.first_byte_ms.is_none() && piece.is_some() {
-                    self.first_byte_ms = Some(millis(self.started.elapsed()));
+                    self.first_byte_ms = Some(took_ms(self.started.elapsed()));
                 }
                 Ok(piece)
             }
@@ -350,10 +351,6 @@ fn install_crypto() {
 fn header_text(headers: &HeaderMap, names: &[&str]) -> Option<String> {
     let value = names.iter().find_map(|name| headers.get(*name))?;
     Some(value.to_str().ok()?.to_owned())
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args;
+use cody_events::time::took_ms;
 use secrecy::SecretString;
 
 use super::run::run_request;
@@ -76,7 +77,7 @@ pub async fn run(mut context: Context, args: DemoArgs) -> Result<Exit, anyhow::E
     };
     let patches = dir.join("patches");
     let exit = run_request(&context, &request, Some(&patches), false).await?;
-    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let ms = took_ms(started.elapsed());
     text::put(format_args!("{}\n", next_steps(&program, &dir, &patches, ms)))?;
     Ok(exit)
 }

@@ -11,6 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cody_events::time::took_ms;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -102,7 +103,7 @@ pub(super) fn watch(
     let (output, cut_bytes) = output.finish();
     Ok(Seen {
         ended: killed.map_or(Ended::Exited(code), |(ended, _)| ended),
-        ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        ms: took_ms(started.elapsed()),
         output,
         cut_bytes,
         never_began: (!began).then_some(complaints),

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use cody_events::raw::RawJson;
 use cody_events::thread::{Finish, FullOutput, RanTool, ToolName};
+use cody_events::time::took_ms;
 use cody_events::tree::RepoPath;
 use serde::Deserialize;
 
@@ -123,7 +124,7 @@ pub async fn run_turn(context: &mut ToolContext, asked: &[AskedTool]) -> TurnRan
             id: tool.id.clone(),
             name,
             is_error: matches!(answer, Some(Err(_))),
-            ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            ms: took_ms(started.elapsed()),
         });
         if let Some(answer) = answer {
             turn.add_result(context, tool, answer);

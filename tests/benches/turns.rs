@@ -99,7 +99,6 @@ fn print(ours: &[Ours], peer: &[Peer], plain: &[f64]) {
         of(|run| run.parts_ms[1]),
         of(|run| run.parts_ms[2])
     );
-    println!("  (up to 1 ms of it is the rounding of the model's and the tools' milliseconds)");
     println!("  the model's time a turn              {:>9.2} ms", of(|run| run.model_ms));
     println!("  the tools' time a turn, in a sandbox {:>9.2} ms", of(|run| run.tool_ms));
     println!("  the same commands without a sandbox  {:>9.2} ms", median(plain.to_vec()));
