@@ -34,7 +34,8 @@ CREATE TABLE jobs (
     is_cancelled INTEGER NOT NULL,
     is_finished INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX unfinished_jobs ON jobs (job) WHERE NOT is_finished AND NOT is_cancelled;
+CREATE UNIQUE INDEX jobs_by_age ON jobs (created_position);
+CREATE INDEX unfinished_jobs ON jobs (created_position) WHERE NOT is_finished AND NOT is_cancelled;
 ",
     apply,
     settle: Some(settle),
@@ -167,10 +168,13 @@ pub fn page(
     before: Option<JobId>,
     limit: u32,
 ) -> rusqlite::Result<Vec<JobRow>> {
-    // Ids begin with the time at which they were made, so their order is the jobs' order.
+    // Ids begin with the time at which they were made, but clocks go back; the log does not.
     connection
         .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM jobs WHERE ?1 IS NULL OR job < ?1 ORDER BY job DESC LIMIT ?2"
+            "SELECT {COLUMNS} FROM jobs
+             WHERE ?1 IS NULL
+                OR created_position < (SELECT created_position FROM jobs WHERE job = ?1)
+             ORDER BY created_position DESC LIMIT ?2"
         ))?
         .query_map(params![before.map(Id), limit], read)?
         .collect()
@@ -178,7 +182,8 @@ pub fn page(
 
 /// Up to `limit` jobs whose id, written out, begins or ends with `text`, newest first.
 pub fn named(connection: &Connection, text: &str, limit: usize) -> rusqlite::Result<Vec<JobId>> {
-    let mut statement = connection.prepare_cached("SELECT job FROM jobs ORDER BY job DESC")?;
+    let mut statement =
+        connection.prepare_cached("SELECT job FROM jobs ORDER BY created_position DESC")?;
     let jobs = statement.query_map([], |row| row.get::<_, Id>(0).map(|id| id.0))?;
     let fits = |job: &rusqlite::Result<JobId>| {
         job.as_ref().map_or(true, |job| {
@@ -193,7 +198,7 @@ pub fn named(connection: &Connection, text: &str, limit: usize) -> rusqlite::Res
 pub fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<JobId>> {
     connection
         .prepare_cached(
-            "SELECT job FROM jobs WHERE NOT is_finished AND NOT is_cancelled ORDER BY job",
+            "SELECT job FROM jobs WHERE NOT is_finished AND NOT is_cancelled ORDER BY created_position",
         )?
         .query_map([], |row| row.get::<_, Id>(0).map(|id| id.0))?
         .collect()
