@@ -35,6 +35,8 @@ pub struct App {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     states: Mutex<LruCache<JobId, Arc<tokio::sync::Mutex<JobState>>>>,
+    /// How many of them are kept when nobody uses them.
+    most_states: NonZeroUsize,
     /// Whether nobody else writes, so that a state that was read once is known from then on.
     is_sole_writer: bool,
 }
@@ -91,6 +93,15 @@ impl AppError {
             | Self::Render(_) => false,
         }
     }
+
+    /// Whether no other time would do: what the log holds cannot be read, or cannot be written.
+    pub fn is_broken(&self) -> bool {
+        match self {
+            Self::Log(error) => error.is_broken(),
+            Self::Decode(_) | Self::Render(_) => true,
+            Self::Contended(_) | Self::Rejected(_) | Self::Fenced => false,
+        }
+    }
 }
 
 /// One event of a job, read back.
@@ -108,8 +119,8 @@ impl App {
         entropy: Arc<dyn Entropy>,
         states: NonZeroUsize,
     ) -> Self {
-        let states = Mutex::new(LruCache::new(states));
-        Self { log, clock, entropy, states, is_sole_writer: false }
+        let (most_states, states) = (states, Mutex::new(LruCache::unbounded()));
+        Self { log, clock, entropy, states, most_states, is_sole_writer: false }
     }
 
     /// The same shell in the process that holds the log: what is in the log comes from here.
@@ -302,9 +313,18 @@ impl App {
         })
     }
 
+    /// The one place of a job's state. A place in use is never given up: a second one beside it would
+    /// not see what is being appended.
     fn slot(&self, job: JobId) -> Arc<tokio::sync::Mutex<JobState>> {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(states.get_or_insert(job, || Arc::new(tokio::sync::Mutex::default())))
+        let slot = Arc::clone(states.get_or_insert(job, Arc::default));
+        while states.len() > self.most_states.get() {
+            let idle = |slot: &Arc<_>| Arc::strong_count(slot) == 1;
+            let oldest = states.iter().rev().find(|(_, slot)| idle(slot)).map(|(job, _)| *job);
+            let Some(oldest) = oldest else { break };
+            states.pop(&oldest);
+        }
+        slot
     }
 
     /// Folds what the log has beyond `state`.

@@ -57,6 +57,7 @@ pub struct Server {
     pub control: Arc<Control>,
     pub models: Arc<ModelTable>,
     pub address: SocketAddr,
+    converser: Arc<Converser>,
     address_file: PathBuf,
     rooms: Vec<JoinHandle<()>>,
 }
@@ -215,6 +216,10 @@ impl Server {
         let views = Arc::new(views);
         let local = ControlDoor {
             control: Arc::clone(&control),
+            take: {
+                let dispatcher = Arc::clone(&dispatcher);
+                Arc::new(move |job| dispatcher.take(job))
+            },
             token_hash: Sha256::of(credential.as_bytes()),
         };
         let doors = worker::router(door).merge(control::router(local));
@@ -227,9 +232,36 @@ impl Server {
             serving,
             tokio::spawn(Arc::clone(&dispatcher).run()),
             tokio::spawn(Arc::clone(&dispatcher).follow(news)),
-            tokio::spawn(settle_orphans(converser, Arc::clone(&views), Arc::clone(&app))),
+            tokio::spawn(settle_orphans(
+                Arc::clone(&converser),
+                Arc::clone(&views),
+                Arc::clone(&app),
+            )),
         ];
-        Ok(Self { app, log, views, dispatcher, control, models, address, address_file, rooms })
+        Ok(Self {
+            app,
+            log,
+            views,
+            dispatcher,
+            control,
+            models,
+            address,
+            converser,
+            address_file,
+            rooms,
+        })
+    }
+}
+
+impl Server {
+    /// Lets calls under way end, and permits no more. Workers outlive it and wait for the next.
+    pub async fn close(&self) {
+        self.converser.close().await;
+    }
+
+    /// Calls to Claude that are under way.
+    pub fn open_calls(&self) -> usize {
+        self.converser.open_calls()
     }
 }
 
@@ -298,6 +330,7 @@ fn leave_address(file: &Path, url: &str, stays: bool, token: &str) -> Result<(),
     let address = ServerAddress {
         url: url.to_owned(),
         pid: std::process::id(),
+        process_start: crate::wire::process_start(std::process::id()).unwrap_or(0),
         stays,
         token: token.to_owned(),
     };

@@ -161,6 +161,10 @@ pub struct ChecksReport {
     pub skipped: Option<CheckSkip>,
     pub results: Vec<CheckedCommand>,
     pub outputs: Vec<CommandOutput>,
+    /// Whether the job's limit of tool time ended a command before its own time was up. Such checks
+    /// say nothing of the tree.
+    #[serde(default)]
+    pub cut_short: bool,
 }
 
 /// `tools`: what the tools of one response gave, all or none.
@@ -205,6 +209,10 @@ pub struct Receipt {
     pub recorded: bool,
 }
 
+/// The code of a refusal for which no other time would do: what the server holds of the job cannot be
+/// read, or there is a mistake in this program.
+pub const BROKEN: &str = "broken";
+
 /// The body of a refusal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Refusal {
@@ -218,6 +226,8 @@ pub struct Refusal {
 pub struct ServerAddress {
     pub url: String,
     pub pid: u32,
+    /// The kernel's start time of the process.
+    pub process_start: u64,
     /// Whether it stays until it is stopped, and does not end with a job of its own.
     pub stays: bool,
     /// A local admin credential, for the command line on the same machine.

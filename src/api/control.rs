@@ -48,11 +48,15 @@ pub enum Wish {
         job: JobId,
         reason: String,
     },
-    /// With limits, they change first. Without targets, all that did not succeed.
+    /// With limits, they change as well. Without targets, all that did not succeed.
     Retry {
         job: JobId,
         targets: Vec<TargetNumber>,
         limits: LimitsRequest,
+    },
+    /// Work on a job as it stands, which another process left.
+    Attend {
+        job: JobId,
     },
 }
 
@@ -122,11 +126,20 @@ impl Control {
                 let done = self.intake.cancel(job, By::Person, &reason, asker).await?;
                 Ok(told(job, &done))
             }
+            Wish::Attend { job } => {
+                let position = self.app.log().head().await.map_err(AppError::from)?.position;
+                Ok(Done { job, is_new: false, position })
+            }
             Wish::Retry { job, targets, limits } => {
-                self.change_limits(job, &limits, asker).await?;
+                let state = self.state(job).await?;
+                let limits = match limits.is_empty() {
+                    true => None,
+                    false => Some(limits.over(&state.limits).map_err(AppError::from)?),
+                };
                 let floor_call_micros = self.floor_call_micros(job).await?;
                 let (by, reason) = (By::Person, String::new());
-                let command = Command::RetryTargets { targets, floor_call_micros, by, reason };
+                let command =
+                    Command::RetryTargets { targets, limits, floor_call_micros, by, reason };
                 self.execute(job, command, asker).await
             }
         }
@@ -199,11 +212,20 @@ fn told(job: JobId, done: &Executed) -> Done {
 }
 
 /// What the door needs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ControlDoor {
     pub control: Arc<Control>,
+    /// Takes care of a job from now on. A job that another process left may be asked to go on when
+    /// nothing about it changes in the log.
+    pub take: Arc<dyn Fn(JobId) + Send + Sync>,
     /// The SHA-256 of the credential that the server left in its data directory.
     pub token_hash: Sha256,
+}
+
+impl std::fmt::Debug for ControlDoor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ControlDoor").finish_non_exhaustive()
+    }
 }
 
 /// The door's route.
@@ -230,7 +252,10 @@ async fn take(
     };
     let asker = Asker { actor: letter.actor, door: Door::Cli };
     match door.control.carry_out(letter.wish, &asker).await {
-        Ok(done) => Json(done).into_response(),
+        Ok(done) => {
+            (door.take)(done.job);
+            Json(done).into_response()
+        }
         Err(error) => match error.rejection() {
             Some(no) => (StatusCode::CONFLICT, Json(no)).into_response(),
             None => {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cody_events::envelope::Door;
@@ -19,7 +19,9 @@ use crate::git::PackStore;
 use crate::intake::Intake;
 use crate::job::{JobState, Rejection};
 use crate::plan::Planning;
-use crate::serve::{ADDRESS_FILE, STATES, Server};
+use crate::serve::{ADDRESS_FILE, STATES, ServeError, Server};
+use crate::store::lock::LockError;
+use crate::store::sqlite::OpenError;
 use crate::store::{Log, SqliteLog};
 use crate::wire::{Refusal, ServerAddress};
 
@@ -27,6 +29,10 @@ use crate::wire::{Refusal, ServerAddress};
 const KNOCK: Duration = Duration::from_secs(2);
 /// How long it may take to carry out a wish.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a server may take to start again, or to say where it listens.
+const RESTART: Duration = Duration::from_secs(5);
+/// How often it is looked for meanwhile.
+const LOOK: Duration = Duration::from_millis(150);
 
 /// A server that runs on this machine, as another process.
 #[derive(Debug)]
@@ -78,7 +84,9 @@ impl Neighbour {
     pub async fn find(data_dir: &Path) -> Option<Self> {
         let text = tokio::fs::read_to_string(data_dir.join(ADDRESS_FILE)).await.ok()?;
         let address: ServerAddress = serde_json::from_str(&text).ok()?;
-        crate::wire::process_start(address.pid)?;
+        if !is_alive(&address) {
+            return None;
+        }
         let place = address.url.strip_prefix("http://")?.to_owned();
         let knock = tokio::time::timeout(KNOCK, tokio::net::TcpStream::connect(place)).await;
         knock.ok()?.ok()?;
@@ -98,7 +106,7 @@ impl Neighbour {
 
     /// Whether its process is there.
     pub fn is_alive(&self) -> bool {
-        crate::wire::process_start(self.address.pid).is_some()
+        is_alive(&self.address)
     }
 
     /// Has it carry out `wish`.
@@ -118,6 +126,11 @@ impl Neighbour {
         let said = serde_json::from_str::<Refusal>(&text).map_or(text, |refusal| refusal.message);
         anyhow::bail!("the server could not do it: {said}")
     }
+}
+
+/// Whether the very process that left `address` is there, and not another with its pid.
+fn is_alive(address: &ServerAddress) -> bool {
+    crate::wire::process_start(address.pid) == Some(address.process_start)
 }
 
 impl Desk {
@@ -144,10 +157,29 @@ impl Desk {
         }
     }
 
-    /// Takes care of `job`, as it stands.
-    pub fn take(&self, job: JobId) {
-        if let Self::Own(server) = self {
-            server.dispatcher.take(job);
+    /// Whoever looks after `job` now that the server of this desk is gone: the one that took its
+    /// place, or else this process.
+    pub async fn succeed(&self, config: &Config, job: JobId) -> Result<Self, anyhow::Error> {
+        // One that stays is likely to be started again by whoever runs it.
+        let patience = match self {
+            Self::Other(server) if server.stays() => RESTART,
+            Self::Other(_) | Self::Own(_) => Duration::ZERO,
+        };
+        let started = Instant::now();
+        loop {
+            let is_late = started.elapsed() >= patience;
+            if is_late || Neighbour::find(&config.data_dir).await.is_some() {
+                match Self::open(config).await {
+                    Ok(desk) => {
+                        desk.ask(Wish::Attend { job }).await?;
+                        return Ok(desk);
+                    }
+                    // Another was quicker, and is about to say where it listens.
+                    Err(error) if is_held(&error) && started.elapsed() < patience + RESTART => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -203,6 +235,11 @@ impl Desk {
             }
         }
     }
+}
+
+/// Whether another process has the data directory.
+fn is_held(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ServeError::Open(OpenError::Lock(LockError::Held { .. }))))
 }
 
 /// What follows a job's state.

@@ -48,10 +48,11 @@ pub async fn run(context: Context, args: ResumeArgs) -> Result<Exit, anyhow::Err
     match desk.ask(Wish::Resume { job, target, limits }).await {
         Ok(_) => {}
         // The server was stopped after the last word of the job; there is only the result to tell.
-        Err(error) if is_plain && is_over(&error) => {}
+        Err(error) if is_plain && is_over(&error) => {
+            desk.ask(Wish::Attend { job }).await?;
+        }
         Err(error) => return Err(error),
     }
-    desk.take(job);
     follow(&context, desk, job, args.out.as_deref(), args.json).await
 }
 

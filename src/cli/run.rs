@@ -9,7 +9,6 @@ use clap::{Args, ValueEnum};
 use cody_events::ids::{JobId, TargetNumber};
 use cody_events::job::Effort;
 use cody_events::outcome::Outcome;
-use cody_projections::overview::JobOverview;
 
 use super::desk::{Desk, Neighbour};
 use super::limits::LimitArgs;
@@ -21,6 +20,7 @@ use crate::api::control::Wish;
 use crate::app::App;
 use crate::clock::Clock as _;
 use crate::config::Config;
+use crate::job::state::Job;
 use crate::plan::{JobRequest, LocalPaths, Planning};
 
 /// How often a watched job is looked at.
@@ -244,7 +244,7 @@ pub async fn follow(
         ))?;
     }
     wait_for_others(&desk, job).await;
-    Ok(exit(&read.overview))
+    Ok(exit(&read.state))
 }
 
 /// Jobs of other terminals that this process's server works on are not left in the lurch.
@@ -288,9 +288,14 @@ async fn watch(context: &Context, desk: &mut Desk, job: JobId) -> Result<Watched
     loop {
         match watch_with(desk, job, &mut progress).await? {
             Watched::Alone => {
-                eprintln!("The server is gone; this process goes on with the job.");
-                *desk = Desk::open(&context.config).await?;
-                desk.take(job);
+                *desk = desk.succeed(&context.config, job).await?;
+                eprintln!(
+                    "The server is gone; {} goes on with the job.",
+                    match desk {
+                        Desk::Own(_) => "this process",
+                        Desk::Other(_) => "the next one",
+                    }
+                );
             }
             ended => {
                 progress.end();
@@ -340,10 +345,10 @@ async fn watch_with(
     }
 }
 
-/// What a script learns of the job: cancelled before budget before failed.
-pub fn exit(job: &JobOverview) -> Exit {
-    let outcomes = || job.targets.iter().filter_map(|one| one.target.outcome);
-    if job.job.is_cancelled || outcomes().any(|outcome| outcome == Outcome::Cancelled) {
+/// What a script learns of the job, by the log itself: cancelled before budget before failed.
+pub fn exit(job: &Job) -> Exit {
+    let outcomes = || job.targets.values().filter_map(|target| target.outcome);
+    if job.cancelled || outcomes().any(|outcome| outcome == Outcome::Cancelled) {
         Exit(130)
     } else if outcomes().any(|outcome| outcome == Outcome::BudgetStopped) {
         Exit(3)

@@ -84,8 +84,9 @@ impl Converser {
                         }
                         Entered::Closed(advance) => break advance,
                     };
+                    let Some(under_way) = self.calls.begin() else { break Advance::Later };
                     match self.permit(&call, notice).await? {
-                        Permitted::Yes => Some((call, admission)),
+                        Permitted::Yes => Some((call, admission, under_way)),
                         Permitted::Later => None,
                         Permitted::No => break Advance::Stopped,
                     }
@@ -93,14 +94,16 @@ impl Converser {
                 Prepared::Wait => None,
                 Prepared::Spent => break budget_spent(job_state, target_state),
             };
-            let Some((call, admission)) = permitted else {
+            let Some((call, admission, under_way)) = permitted else {
                 admitted = None;
                 place.get_or_insert_with(|| self.line.join(job, target));
                 self.app.clock().sleep(BUDGET_POLL).await;
                 continue;
             };
             place = None;
-            match self.make(&call, admission, failures).await? {
+            let made = self.make(&call, admission, failures).await;
+            drop(under_way);
+            match made? {
                 Called::Recorded => break Advance::Recorded,
                 Called::Conclude(outcome, why) => {
                     break Advance::Conclude { outcome, evidence: vec![why] };

@@ -5,6 +5,7 @@
 
 mod budget;
 mod call;
+mod closing;
 pub mod feedback;
 mod gate;
 mod history;
@@ -17,6 +18,7 @@ mod threads;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use cody_events::ids::{JobId, TargetNumber, ThreadNumber};
 use cody_events::outcome::Outcome;
@@ -42,10 +44,14 @@ pub struct Converser {
     histories: Mutex<LruCache<ThreadKey, Known>>,
     /// Who waits for money of a shared budget.
     line: line::Line,
+    /// Calls permitted and not yet recorded, and whether more are.
+    calls: closing::Calls,
     /// The turn in flight of each target, so that it is asked for once however many wait for it.
     in_flight: Mutex<InFlight>,
 }
 
+/// How often it is looked whether the last call has ended.
+const CLOSING_STEP: Duration = Duration::from_millis(50);
 /// Threads kept in memory: two for each of a few targets at work.
 const HISTORIES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 
@@ -102,8 +108,22 @@ impl Converser {
             models,
             histories: Mutex::new(LruCache::new(HISTORIES)),
             line: line::Line::default(),
+            calls: closing::Calls::default(),
             in_flight: Mutex::default(),
         }
+    }
+
+    /// Permits no call from now on, and waits until those under way are recorded: they are paid for.
+    pub async fn close(&self) {
+        self.calls.close();
+        while self.calls.count() > 0 {
+            self.app.clock().sleep(CLOSING_STEP).await;
+        }
+    }
+
+    /// Calls that are permitted and not yet recorded.
+    pub fn open_calls(&self) -> usize {
+        self.calls.count()
     }
 
     /// Asks for the next response of `thread`, or waits for the one in flight. Dropping the future
@@ -190,6 +210,18 @@ impl ConverseError {
     /// Whether another time would do: the log could not be read or written just now.
     fn is_passing(&self) -> bool {
         matches!(self, Self::App(error) if error.is_passing())
+    }
+
+    /// Whether no other time would do.
+    pub fn is_broken(&self) -> bool {
+        match self {
+            Self::App(error) => error.is_broken(),
+            Self::History(_)
+            | Self::Model(_)
+            | Self::Prefix(_)
+            | Self::Render(_)
+            | Self::Missing(..) => true,
+        }
     }
 }
 

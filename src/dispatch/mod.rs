@@ -4,6 +4,7 @@
 
 mod bases;
 mod executor;
+mod pace;
 mod wall_time;
 mod watchdog;
 
@@ -21,12 +22,13 @@ use cody_events::outcome::Outcome;
 use crate::app::{App, AppError, Asker};
 use crate::git::{FetchLimits, PackStore, WalkBudget};
 use crate::intake::Intake;
-use crate::job::state::Target;
+use crate::job::state::{Job, Target};
 use crate::job::{Command, MAX_FRUITLESS_LOSSES};
 use crate::store::leases::Leases;
 use crate::store::side::{ClaimNonce, Process, SideTables};
 use crate::store::{Cursor, LogError};
 use crate::wire::WorkerSettings;
+use pace::Pace;
 use wall_time::WallTimes;
 
 pub use executor::{LocalExecutor, is_alive};
@@ -61,6 +63,7 @@ pub struct Dispatcher {
     executor: LocalExecutor,
     options: DispatchOptions,
     wall_times: WallTimes,
+    pace: Pace,
     jobs: Mutex<BTreeSet<JobId>>,
     /// Targets whose base is being fetched or whose worker is being started.
     preparing: Mutex<BTreeSet<(JobId, TargetNumber)>>,
@@ -119,6 +122,7 @@ impl Dispatcher {
             executor,
             options,
             wall_times: WallTimes::default(),
+            pace: Pace::default(),
             jobs: Mutex::default(),
             preparing: Mutex::default(),
             watched: Mutex::default(),
@@ -156,10 +160,7 @@ impl Dispatcher {
                     is_well = false;
                 }
             }
-            if let Err(error) = self.watch().await {
-                tracing::error!(%error, "workers could not be watched");
-                is_well = false;
-            }
+            is_well &= self.watch().await;
             self.app.clock().sleep(if is_well { TICK } else { SLOW_TICK }).await;
         }
     }
@@ -184,36 +185,48 @@ impl Dispatcher {
         }
     }
 
-    /// Does for each target of `job` what is due.
+    /// Does for each target of `job` what is due. What one target lacks keeps no other waiting.
     async fn look_at(self: &Arc<Self>, job: JobId) -> Result<(), DispatchError> {
         let state = self.app.state(job).await?;
         let Some(job_state) = state.job else { return Ok(()) };
         if (job_state.finished || job_state.cancelled) && !self.has_workers(job) {
             lock(&self.jobs).remove(&job);
             self.wall_times.forget(job);
+            self.pace.forget(job);
             return Ok(());
         }
+        let mut looked = Ok(());
         for target in job_state.targets.values() {
-            self.end_unknown(job, target).await?;
-            let is_waiting = target.outcome.is_none()
-                && target.request.is_none()
-                && !job_state.paused
-                && !job_state.cancelled
-                && !target.paused;
-            if !is_waiting {
-                continue;
-            }
-            if target.fruitless_losses >= MAX_FRUITLESS_LOSSES {
-                let reason = format!(
-                    "{MAX_FRUITLESS_LOSSES} workers in a row were lost without a new turn; see the \
-                     ended attempts."
-                );
-                self.intake.conclude(job, target.number, Outcome::Failed, vec![reason]).await?;
-                continue;
-            }
+            looked = self.look_at_target(job, &job_state, target).await.and(looked);
+        }
+        self.end_late_rounds(job, &job_state).await.and(looked)
+    }
+
+    async fn look_at_target(
+        self: &Arc<Self>,
+        job: JobId,
+        state: &Job,
+        target: &Target,
+    ) -> Result<(), DispatchError> {
+        self.end_unknown(job, target).await?;
+        let is_waiting = target.outcome.is_none()
+            && target.request.is_none()
+            && !state.paused
+            && !state.cancelled
+            && !target.paused;
+        if !is_waiting {
+            return Ok(());
+        }
+        if target.fruitless_losses >= MAX_FRUITLESS_LOSSES {
+            let reason = format!(
+                "{MAX_FRUITLESS_LOSSES} workers in a row were lost without a new turn; see the \
+                 ended attempts."
+            );
+            self.intake.conclude(job, target.number, Outcome::Failed, vec![reason]).await?;
+        } else if self.pace.is_due(job, target, self.app.clock().monotonic()) {
             self.prepare(job, target.clone());
         }
-        self.end_late_rounds(job, &job_state).await
+        Ok(())
     }
 
     /// Ends a request that nobody here knows of: it got into the log when the log was said to take
@@ -239,6 +252,7 @@ impl Dispatcher {
                 return;
             }
         }
+        self.pace.asked(job, &target, self.app.clock().monotonic());
         let dispatcher = Arc::clone(self);
         tokio::spawn(async move {
             if let Err(error) = dispatcher.request(job, &target).await {
@@ -286,6 +300,8 @@ impl Dispatcher {
                 Ok(self.side.put_nonce(ClaimNonce { process: Some(process), ..row }).await?)
             }
             Err(error) => {
+                // Should its end not get into the log now, a request that nobody knows is ended later.
+                lock(&self.watched).remove(&request);
                 let detail = error.to_string();
                 self.end(job, target.number, request, AttemptEnd::Crashed, Some(detail)).await?;
                 Err(DispatchError::Start(error))
@@ -320,6 +336,8 @@ impl Dispatcher {
         error: &DispatchError,
     ) -> Result<(), DispatchError> {
         let reason = match error {
+            // A full disk passes, and the job with it.
+            DispatchError::Git(error) if error.lacks_room() => return Ok(()),
             DispatchError::Git(error) => format!("The repository could not be fetched: {error}."),
             DispatchError::Locator(error) => format!("The repository could not be found: {error}."),
             DispatchError::Intake(_) | DispatchError::Gone | DispatchError::Interrupted(_) => {

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use cody_events::attempt::AttemptEnd;
 use cody_events::event::Event;
-use cody_events::ids::{JobId, TargetNumber};
-use cody_events::outcome::Outcome;
+use cody_events::ids::{JobId, RoundNumber, TargetNumber};
+use cody_events::outcome::{Outcome, ReopenReason};
 
 use super::{DispatchError, Dispatcher, lock};
 use crate::app::Told;
@@ -24,6 +25,8 @@ pub(super) struct WallTimes {
 struct Taken {
     /// When it was last added to.
     at: Duration,
+    /// The round of each target then. What a new round means for its time, the log knows.
+    rounds: BTreeMap<TargetNumber, RoundNumber>,
     targets: BTreeMap<TargetNumber, Duration>,
 }
 
@@ -70,14 +73,18 @@ impl Dispatcher {
     ) -> Result<BTreeMap<TargetNumber, Duration>, DispatchError> {
         let now = self.app.clock().monotonic();
         let known = lock(&self.wall_times.taken).get(&job).cloned();
-        let mut taken = match known {
-            Some(taken) => taken,
-            None => {
-                let wall = self.app.clock().now();
-                let targets = from_log(&self.app.events(job, 0).await?, wall.as_micros());
-                Taken { at: now, targets }
+        let mut taken = known.unwrap_or_else(|| Taken { at: now, ..Taken::default() });
+        let is_new = |target: &&Target| taken.rounds.get(&target.number) != Some(&target.round);
+        let new: Vec<&Target> = state.targets.values().filter(is_new).collect();
+        if !new.is_empty() {
+            let wall = self.app.clock().now().as_micros();
+            let logged = from_log(&self.app.events(job, 0).await?, wall, self.leases.term());
+            for target in new {
+                let so_far = logged.get(&target.number).copied().unwrap_or_default();
+                taken.targets.insert(target.number, so_far);
+                taken.rounds.insert(target.number, target.round);
             }
-        };
+        }
         let passed = now.saturating_sub(taken.at);
         taken.at = now;
         for target in state.targets.values().filter(|target| is_held(target)) {
@@ -93,31 +100,65 @@ fn is_held(target: &Target) -> bool {
     target.request.is_some() && target.outcome.is_none()
 }
 
-/// The time from each request for a worker to its end, or to `now` in microseconds. A retry starts
-/// from nothing.
-fn from_log(events: &[Told], now: i64) -> BTreeMap<TargetNumber, Duration> {
+/// The time from each request for a worker to its end, or to `now` in microseconds. Of a worker that
+/// was lost nobody knows when; it counts up to one lease after its last sign in the log, because its
+/// server may have been gone for days when it was noted. A retry starts from nothing.
+fn from_log(events: &[Told], now: i64, lease: Duration) -> BTreeMap<TargetNumber, Duration> {
     let mut taken: BTreeMap<TargetNumber, Duration> = BTreeMap::new();
-    let mut since: BTreeMap<TargetNumber, i64> = BTreeMap::new();
+    let mut held: BTreeMap<TargetNumber, Held> = BTreeMap::new();
     let length = |from: i64, to: i64| Duration::from_micros((to - from).max(0).unsigned_abs());
     for told in events {
         let at = told.recorded.recorded_at.as_micros();
         match &told.event {
             Event::AttemptRequested(e) => {
-                since.insert(e.target, at);
+                held.insert(e.target, Held { since: at, heard_at: at });
             }
             Event::AttemptEnded(e) => {
-                if let Some(from) = since.remove(&e.target) {
-                    *taken.entry(e.target).or_default() += length(from, at);
+                if let Some(held) = held.remove(&e.target) {
+                    let whole = length(held.since, at);
+                    let heard = length(held.since, held.heard_at) + lease;
+                    let counted = match e.how {
+                        AttemptEnd::Lost | AttemptEnd::Crashed => whole.min(heard),
+                        AttemptEnd::Completed | AttemptEnd::Fenced | AttemptEnd::Interrupted => {
+                            whole
+                        }
+                    };
+                    *taken.entry(e.target).or_default() += counted;
                 }
             }
-            Event::TargetReopened(e) if e.why == cody_events::outcome::ReopenReason::Retried => {
+            Event::TargetReopened(e) if e.why == ReopenReason::Retried => {
                 taken.remove(&e.target);
             }
-            _ => {}
+            event => {
+                if let Some(held) = sign_of_life(event).and_then(|target| held.get_mut(&target)) {
+                    held.heard_at = at;
+                }
+            }
         }
     }
-    for (target, from) in since {
-        *taken.entry(target).or_default() += length(from, now);
+    for (target, held) in held {
+        *taken.entry(target).or_default() += length(held.since, now);
     }
     taken
+}
+
+/// Since when a worker has held a target, and when it was last heard of, in microseconds.
+struct Held {
+    since: i64,
+    heard_at: i64,
+}
+
+/// The target whose worker, or the call that it waits for, was there when this was recorded.
+fn sign_of_life(event: &Event) -> Option<TargetNumber> {
+    match event {
+        Event::AttemptStarted(e) => Some(e.target),
+        Event::RepoScanned(e) => Some(e.target),
+        Event::ChecksRan(e) => Some(e.target),
+        Event::ThreadStarted(e) => Some(e.target),
+        Event::CallPermitted(e) => Some(e.target),
+        Event::ClaudeTurn(e) => Some(e.target),
+        Event::ToolsRan(e) => Some(e.target),
+        Event::DiffReviewed(e) => Some(e.target),
+        _ => None,
+    }
 }

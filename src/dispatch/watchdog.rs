@@ -15,7 +15,8 @@ const LEAVING: Duration = Duration::from_secs(10);
 
 impl Dispatcher {
     /// Learns of the workers that an earlier server started. Those that live go on; those whose
-    /// process was never noted cannot be told apart, and are fenced by ending their request.
+    /// process was never noted cannot be told apart, and are fenced by ending their request. A job that
+    /// cannot be read keeps no other from being adopted.
     pub(super) async fn adopt(&self) -> Result<(), DispatchError> {
         let nonces = self.side.list_nonces().await?;
         let known: Vec<RequestId> = nonces.iter().map(|nonce| nonce.request).collect();
@@ -36,21 +37,30 @@ impl Dispatcher {
                 _ => {
                     let detail = "its process was gone when the server started again".to_owned();
                     let how = AttemptEnd::Crashed;
-                    self.end(nonce.job, nonce.target, nonce.request, how, Some(detail)).await?;
+                    let ended =
+                        self.end(nonce.job, nonce.target, nonce.request, how, Some(detail)).await;
+                    if let Err(error) = ended {
+                        tracing::error!(job = %nonce.job, %error, "a lost worker is not recorded");
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    /// Looks at every worker once.
-    pub(super) async fn watch(&self) -> Result<(), DispatchError> {
+    /// Looks at every worker once; tells whether that went well for all. A job that cannot be read
+    /// hides no other's workers.
+    pub(super) async fn watch(&self) -> bool {
         let watched: Vec<(RequestId, Watched)> =
             lock(&self.watched).iter().map(|(request, watched)| (*request, *watched)).collect();
+        let mut is_well = true;
         for (request, watched) in watched {
-            self.watch_one(request, watched).await?;
+            if let Err(error) = self.watch_one(request, watched).await {
+                tracing::error!(job = %watched.job, %error, "a worker could not be watched");
+                is_well = false;
+            }
         }
-        Ok(())
+        is_well
     }
 
     async fn watch_one(&self, request: RequestId, watched: Watched) -> Result<(), DispatchError> {

@@ -58,6 +58,19 @@ pub enum GitError {
 }
 
 impl GitError {
+    /// Whether the disk is full, which is nobody's fault and passes.
+    pub fn lacks_room(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::Io { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
+            // libgit2 has no code for it, and gives the words of the system.
+            Self::Git(error) => ["No space left on device", "Disk quota exceeded"]
+                .iter()
+                .any(|words| error.message().contains(words)),
+            _ => false,
+        }
+    }
+
     /// Whether the same may work at another time.
     pub fn is_transient(&self) -> bool {
         match self {

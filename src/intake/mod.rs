@@ -73,6 +73,20 @@ pub enum IntakeError {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
+impl IntakeError {
+    /// Whether no other time would do.
+    pub fn is_broken(&self) -> bool {
+        match self {
+            Self::App(error) => error.is_broken(),
+            Self::Git(error) => !error.lacks_room(),
+            Self::NoBase(_)
+            | Self::OtherTree { .. }
+            | Self::PayloadGone(_)
+            | Self::Interrupted(_) => true,
+        }
+    }
+}
+
 impl Intake {
     /// An intake over `app` that reads bases from `packs`.
     pub fn new(app: Arc<App>, packs: PackStore) -> Self {
@@ -107,7 +121,8 @@ impl Intake {
         Ok(Derived { base, tree, patch, diff_hash })
     }
 
-    /// Ends the round of `target`: with its diff, if its tree differs from the base.
+    /// Ends the round of `target`: with its diff, if its tree differs from the base. A round that ends
+    /// without success does so even if its diff cannot be had.
     pub async fn conclude(
         &self,
         job: JobId,
@@ -116,13 +131,20 @@ impl Intake {
         reasons: Vec<String>,
     ) -> Result<(), IntakeError> {
         let (outcome, oversize) = self.within_diff_budget(job, target, outcome).await?;
-        let reasons = oversize.into_iter().chain(reasons).collect();
+        let mut reasons: Vec<String> = oversize.into_iter().chain(reasons).collect();
         let story = Story::read(&self.app, job, target).await?;
         let state = self.app.state(job).await?;
         let target_state = state.job.as_ref().and_then(|job| job.targets.get(&target));
         let is_changed = target_state.is_some_and(|target| target.is_changed());
         let diff = match is_changed && outcome != Outcome::Cancelled {
-            true => Some(self.produced(job, target, outcome, &story).await?),
+            true => match self.produced(job, target, outcome, &story).await {
+                Ok(diff) => Some(diff),
+                Err(error) if error.is_broken() && !outcome.is_success() => {
+                    reasons.push(format!("Its diff cannot be had: {error}."));
+                    None
+                }
+                Err(error) => return Err(error),
+            },
             false => None,
         };
         let held = diff.as_ref().and_then(|_| evidence::held(outcome, target_state));

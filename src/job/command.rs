@@ -44,6 +44,8 @@ pub enum Command {
     /// Targets start over; without numbers, those that did not succeed.
     RetryTargets {
         targets: Vec<TargetNumber>,
+        /// New limits of the job, if they change.
+        limits: Option<Limits>,
         floor_call_micros: u64,
         by: By,
         reason: String,

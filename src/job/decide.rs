@@ -70,8 +70,8 @@ fn decide_in(job: &Job, command: &Command) -> Result<Vec<Draft>, Rejection> {
         Command::ChangeLimits { limits, floor_call_micros, by, reason } => {
             change_limits(job, limits, *floor_call_micros, *by, reason)
         }
-        Command::RetryTargets { targets, floor_call_micros, by, reason } => {
-            retry(job, targets, *floor_call_micros, *by, reason)
+        Command::RetryTargets { targets, limits, floor_call_micros, by, reason } => {
+            retry(job, targets, limits.as_ref(), *floor_call_micros, *by, reason)
         }
         Command::RequestAttempt { target, base, executor, why, request } => {
             request_attempt(job, *target, base, *executor, *why, *request)

@@ -32,4 +32,4 @@ pub const MAX_FRUITLESS_LOSSES: u32 = 5;
 pub const MAX_TOOL_LOSSES: u32 = 2;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

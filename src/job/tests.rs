@@ -19,3 +19,10 @@ mod stuck;
 mod table;
 mod turns;
 mod views;
+
+/// A target that waits for its first worker, for tests of other rooms.
+pub(crate) fn a_target() -> super::state::Target {
+    let mut state = super::JobState::default();
+    state.evolve(&build::created(1).into());
+    state.job.unwrap().targets.into_values().next().unwrap()
+}

@@ -13,7 +13,7 @@ pub mod views;
 
 mod append;
 mod failure;
-mod lock;
+pub mod lock;
 mod payload;
 mod readers;
 mod row;
@@ -94,6 +94,16 @@ pub enum LogError {
         "the log is damaged at {place}: {what}; nothing is decided on it, put a backup in its place"
     )]
     Damaged { place: String, what: String },
+}
+
+impl LogError {
+    /// Whether no other time would do.
+    pub fn is_broken(&self) -> bool {
+        match self {
+            Self::Rejected { .. } | Self::Damaged { .. } => true,
+            Self::Unavailable(_) => false,
+        }
+    }
 }
 
 /// Where the log ends.

@@ -200,7 +200,12 @@ impl Attempt {
                 EndReport { how: AttemptEnd::Fenced, detail: None }
             }
             Err(error) => {
-                EndReport { how: AttemptEnd::Crashed, detail: Some(super::error_chain(error)) }
+                // A full disk passes, and is not held against the target.
+                let how = match error.lacks_room() {
+                    true => AttemptEnd::Interrupted,
+                    false => AttemptEnd::Crashed,
+                };
+                EndReport { how, detail: Some(super::error_chain(error)) }
             }
         };
         self.connection.post::<_, Receipt>("end", &report).await.map(|_| ())

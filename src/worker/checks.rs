@@ -37,6 +37,7 @@ pub(super) async fn run(
         skipped,
         results: Vec::new(),
         outputs: Vec::new(),
+        cut_short: false,
     };
     if skipped.is_none() {
         let dir = dir(attempt);
@@ -47,10 +48,20 @@ pub(super) async fn run(
         if phase != CheckPhase::Baseline {
             remove(&dir).await;
         }
-        (report.results, report.outputs) = ran?;
+        let ran = ran?;
+        report.cut_short = ran.cut_short;
+        (report.results, report.outputs) = (ran.results, ran.outputs);
     }
     attempt.connection.post::<_, Receipt>("checks", &report).await?;
     Ok(())
+}
+
+/// How the commands of one phase went.
+#[derive(Debug, Default)]
+struct RanChecks {
+    results: Vec<CheckedCommand>,
+    outputs: Vec<CommandOutput>,
+    cut_short: bool,
 }
 
 async fn run_commands(
@@ -60,13 +71,13 @@ async fn run_commands(
     dir: &Path,
     cache: &Path,
     time_left: TimeLeft,
-) -> Result<(Vec<CheckedCommand>, Vec<CommandOutput>), WorkerError> {
-    let mut results = Vec::with_capacity(commands.len());
-    let mut outputs = Vec::with_capacity(commands.len());
+) -> Result<RanChecks, WorkerError> {
+    let mut all = RanChecks::default();
     check_out(attempt, tree, dir).await?;
     let git_dir = attempt.git_dir(&dir.join("git")).await?;
     let usual = Duration::from_millis(attempt.settings.check_timeout_ms);
     for command in commands {
+        let timeout = time_left.at_most(usual);
         let ran = attempt
             .sandbox
             .run(&SandboxCommand {
@@ -77,21 +88,25 @@ async fn run_commands(
                 cache: Some(cache.to_owned()),
                 session: None,
                 env: check_environment(),
-                timeout: time_left.at_most(usual),
+                timeout,
                 output_cap: attempt.settings.output_bytes,
             })
             .await?;
-        results.push(CheckedCommand {
+        all.results.push(CheckedCommand {
             exit_code: ran.exit_code,
             timed_out: ran.timed_out,
             ms: ran.ms,
         });
-        outputs.push(CommandOutput {
+        all.outputs.push(CommandOutput {
             command: command.clone(),
             output: String::from_utf8_lossy(&ran.output).into_owned(),
         });
+        if ran.timed_out && timeout < usual {
+            all.cut_short = true;
+            break;
+        }
     }
-    Ok((results, outputs))
+    Ok(all)
 }
 
 /// Build tools put what they can reuse where it outlives the checkout.

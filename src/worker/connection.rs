@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Mutex as PlainMutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::wire::{self, Refusal};
+use crate::wire::{self, BROKEN, Refusal};
 
 /// How long the worker waits before it tries a server again that did not answer.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
@@ -33,7 +34,7 @@ impl ConnectionError {
     /// Whether this worker has lost its right to the target, for whatever reason.
     pub fn is_dismissal(&self) -> bool {
         match self {
-            Self::Refused { code, .. } => code != "out-of-order",
+            Self::Refused { code, .. } => code != "out-of-order" && code != BROKEN,
             Self::Away(_) | Self::Garbled(_) | Self::Client(_) => false,
         }
     }
@@ -79,20 +80,25 @@ impl Connection {
     }
 
     /// Posts `message` to `route`, again and again while the server is away, up to the patience of
-    /// the whole line. Every message may arrive twice; the server knows them apart.
+    /// this message and of the whole line. Every message may arrive twice; the server knows them
+    /// apart.
     pub async fn post<M: Serialize, A: DeserializeOwned>(
         &self,
         route: &str,
         message: &M,
     ) -> Result<A, ConnectionError> {
+        let mut failing_since: Option<Instant> = None;
         loop {
             let tried = self.try_post(route, message).await;
-            let is_over = self.note(matches!(tried, Err(Failure::Away)));
+            let is_line_over = self.note(matches!(tried, Err(Failure::Away)));
             match tried {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Away) if is_over => return Err(ConnectionError::Away(self.patience)),
                 Err(Failure::Away) => {
+                    let failing = failing_since.get_or_insert_with(Instant::now).elapsed();
+                    if is_line_over || failing >= self.patience {
+                        return Err(ConnectionError::Away(self.patience));
+                    }
                     tokio::time::sleep(RETRY_PAUSE).await;
                     self.reread_address().await;
                 }
@@ -124,7 +130,8 @@ impl Connection {
         }
         let answer = request.send().await.map_err(|_| Failure::Away)?;
         let status = answer.status();
-        if status.is_server_error() {
+        // What a server that works says of its own mistake is final; the others are about to pass.
+        if status.is_server_error() && status != StatusCode::INTERNAL_SERVER_ERROR {
             return Err(Failure::Away);
         }
         if !status.is_success() {

@@ -48,6 +48,21 @@ pub enum WorkerError {
     Stopped(String),
 }
 
+impl WorkerError {
+    /// Whether the disk is full, which is nobody's fault and passes.
+    fn lacks_room(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::Git(error) => error.lacks_room(),
+            Self::Io { source, .. }
+            | Self::Sandbox(crate::sandbox::SandboxError::Start(source)) => {
+                matches!(source.kind(), StorageFull | QuotaExceeded)
+            }
+            Self::Connection(_) | Self::Sandbox(_) | Self::Stopped(_) => false,
+        }
+    }
+}
+
 /// Works on one target until nothing is left to do, the lease is gone, or the server stays away.
 pub async fn run(args: WorkerArgs, secret: WorkerSecret) -> Result<AttemptEnd, WorkerError> {
     attempt::run(args, secret).await

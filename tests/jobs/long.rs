@@ -2,6 +2,7 @@
 //! faster than ours. Workers, sandboxes, git and the wire are real in both.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use cody_events::ids::JobId;
 use cody_events::outcome::Outcome;
 use cody_events::time::Timestamp;
 
-use super::harness::{PROGRAM, World, json, repository};
+use super::harness::{PROGRAM, World, json, processes_of, repository};
 
 /// How much faster the other clock runs: six hours in half a minute.
 const FASTER: u32 = 720;
@@ -47,12 +48,12 @@ fn script(turns: u32, delay_ms: u64, tool: &str) -> String {
     text
 }
 
-/// Memory of a process that was most of it, in MiB.
-fn peak_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.unwrap_or_default() / 1024
+/// Memory of a process that was most of it, in MiB; nothing when it has ended.
+fn peak_mib(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kib / 1024)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,14 +71,11 @@ async fn a_job_of_twenty_minutes_loses_nobody() {
     let server = run.id();
     let peak = tokio::spawn(async move {
         let mut peak = 0;
-        loop {
-            let now = peak_mib(server);
-            if now == 0 {
-                return peak;
-            }
+        while let Some(now) = peak_mib(server) {
             peak = peak.max(now);
             tokio::time::sleep(Duration::from_secs(5)).await;
         }
+        peak
     });
     let output =
         tokio::task::spawn_blocking(move || run.wait_with_output().unwrap()).await.unwrap();
@@ -256,4 +254,41 @@ async fn a_limit_of_wall_time_ends_a_target_and_more_of_it_goes_on() {
     let limits = LimitsRequest { max_minutes: Some(600), ..LimitsRequest::default() };
     ask(&server, Wish::Resume { job, target: None, limits }).await;
     assert_eq!(finish(&server, job).await, Outcome::DiffReady);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_without_a_server_counts_for_no_limit() {
+    let world = World::new(&script(3, 1_000, "true")).await;
+    repository(&world.path("app"), &[("a.txt", "a\n")]);
+    let clock = Arc::new(FastClock::new());
+    let server = serve(&world, Arc::clone(&clock)).await;
+    let job = create(&server, &world, Some(300)).await;
+    let has_turn = async || {
+        let told = server.app.events(job, 0).await.unwrap();
+        told.iter().any(|told| matches!(told.event, Event::ClaudeTurn(_)))
+    };
+    while !has_turn().await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // The machine dies, and is switched on again the next morning.
+    drop(server);
+    let workers = || {
+        let mut all = processes_of(&world.dir.path().display().to_string());
+        all.retain(|process| process.contains("\0worker\0"));
+        all
+    };
+    assert_eq!(workers().len(), 1);
+    for worker in workers() {
+        let pid = worker.split(' ').next().unwrap();
+        assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
+    }
+    while !workers().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    clock.set_on(8 * HOUR);
+    let server = serve(&world, clock).await;
+    server.dispatcher.take(job);
+    assert_eq!(finish(&server, job).await, Outcome::DiffReady);
+    let told = server.app.events(job, 0).await.unwrap();
+    assert_eq!(attempts(&told), [AttemptEnd::Crashed, AttemptEnd::Completed]);
 }

@@ -13,6 +13,7 @@ mod kills;
 mod large;
 mod llmock;
 mod long;
+mod mishaps;
 mod no_room;
 mod outcomes;
 mod overspend;

@@ -55,8 +55,13 @@ impl Serving {
         let mut serve = world.command(&["serve", "--listen", "127.0.0.1:0"]);
         let serve = serve.stdout(Stdio::null()).stderr(Stdio::null());
         // From here on it ends with the test, also if it never answers.
-        let unknown =
-            ServerAddress { url: String::new(), pid: 0, stays: true, token: String::new() };
+        let unknown = ServerAddress {
+            url: String::new(),
+            pid: 0,
+            process_start: 0,
+            stays: true,
+            token: String::new(),
+        };
         let mut serving = Self { child: serve.spawn().unwrap(), address: unknown, http: http() };
         let started = Instant::now();
         while serving.address.url.is_empty() {

@@ -108,8 +108,12 @@ pub async fn heartbeat(
     Holder(lease): Holder,
 ) -> Result<Json<Heartbeat>, DoorError> {
     let state = door.app.state(lease.job).await?;
+    let target = state.job.as_ref().and_then(|job| job.targets.get(&lease.target));
+    // A round that ended and was opened again is another worker's.
+    let holds = target.is_some_and(|target| target.attempt() == Some(lease.attempt));
     Ok(Json(match next_step(&state, lease.target) {
         NextStep::Leave(Leave::Cancelled | Leave::Finished) => Heartbeat::Leave,
+        _ if !holds => Heartbeat::Leave,
         _ => Heartbeat::GoOn,
     }))
 }

@@ -23,7 +23,7 @@ use crate::job::RejectionCode;
 use crate::store::LogError;
 use crate::store::leases::Leases;
 use crate::store::side::{Lease, SideTables};
-use crate::wire::{MAX_BODY_BYTES, Refusal};
+use crate::wire::{BROKEN, MAX_BODY_BYTES, Refusal};
 
 /// What the door needs of the server.
 #[derive(Clone)]
@@ -76,6 +76,20 @@ pub enum DoorError {
     Render(#[from] serde_json::Error),
 }
 
+impl DoorError {
+    /// Whether no other time would do.
+    pub fn is_broken(&self) -> bool {
+        match self {
+            Self::App(error) => error.is_broken(),
+            Self::Log(error) => error.is_broken(),
+            Self::Intake(error) => error.is_broken(),
+            Self::Converse(error) => error.is_broken(),
+            Self::Render(_) => true,
+            Self::Unauthorized => false,
+        }
+    }
+}
+
 impl IntoResponse for DoorError {
     fn into_response(self) -> Response {
         let (status, code) = match &self {
@@ -84,18 +98,13 @@ impl IntoResponse for DoorError {
                 (StatusCode::CONFLICT, rejection.code.name())
             }
             Self::App(AppError::Fenced) => (StatusCode::CONFLICT, RejectionCode::Fenced.name()),
-            Self::App(
-                AppError::Log(_)
-                | AppError::Decode(_)
-                | AppError::Render(_)
-                | AppError::Contended(_),
-            )
-            | Self::Log(_)
-            | Self::Intake(_)
-            | Self::Converse(_)
-            | Self::Render(_) => {
-                tracing::error!(error = %self, "a worker's message failed");
-                (StatusCode::INTERNAL_SERVER_ERROR, "unavailable")
+            error if error.is_broken() => {
+                tracing::error!(%error, "a worker's message failed for good");
+                (StatusCode::INTERNAL_SERVER_ERROR, BROKEN)
+            }
+            error => {
+                tracing::warn!(%error, "a worker's message failed; it will come again");
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
             }
         };
         let refusal = Refusal { code: code.to_owned(), message: self.to_string() };

@@ -7,6 +7,7 @@ use cody_events::envelope::Door;
 use cody_events::event::Event;
 use cody_events::evidence::RepoScanned;
 use cody_events::ids::{AttemptNumber, CommandId, JobId, TargetNumber, ThreadNumber, TurnNumber};
+use cody_events::outcome::Outcome;
 use cody_events::raw::RawJson;
 use cody_events::thread::{RanTool, ToolsRan, ToolsRanPayload};
 
@@ -32,12 +33,9 @@ pub async fn scan(
     Json(report): Json<ScanReport>,
 ) -> Result<Json<Receipt>, DoorError> {
     let state = door.app.state(lease.job).await?;
-    let base = state
-        .job
-        .as_ref()
-        .and_then(|job| job.targets.get(&lease.target))
-        .and_then(|target| target.base.clone())
-        .ok_or(DoorError::Unauthorized)?;
+    let target = state.job.as_ref().and_then(|job| job.targets.get(&lease.target));
+    let target = target.ok_or(DoorError::Unauthorized)?;
+    let base = target.base.clone().ok_or(DoorError::Unauthorized)?;
     let facts = RepoScanned {
         target: lease.target,
         attempt: lease.attempt,
@@ -50,7 +48,9 @@ pub async fn scan(
         byte_count: report.byte_count,
         check_count: u32::try_from(report.found.checks.len()).unwrap_or(u32::MAX),
     };
-    let id = id(&lease, "scan", &[&report.base_commit.to_string()]);
+    // A target that starts over is scanned again, perhaps at the same commit.
+    let (round, commit) = (target.round.to_string(), report.base_commit.to_string());
+    let id = id(&lease, "scan", &[&round, &commit]);
     execute(&door, &lease, id, Command::RecordScan(Box::new((facts, report.found)))).await
 }
 
@@ -63,6 +63,19 @@ pub async fn checks(
     let state = door.app.state(lease.job).await?;
     let job = state.job.as_ref().ok_or(DoorError::Unauthorized)?;
     let target = job.targets.get(&lease.target).ok_or(DoorError::Unauthorized)?;
+    if report.cut_short {
+        if target.attempt() != Some(lease.attempt) {
+            return Err(DoorError::Unauthorized);
+        }
+        let reasons = vec![
+            "The limit of tool time was reached while checks ran; what they would have said is not \
+             known."
+                .to_owned(),
+        ];
+        let stopped = Outcome::BudgetStopped;
+        door.intake.conclude(lease.job, lease.target, stopped, reasons).await?;
+        return Ok(Json(Receipt { recorded: true }));
+    }
     let story = Story::read(&door.app, lease.job, lease.target).await?;
     let finish_id = story.finish.map(|finish| finish.id);
     let phase = report.phase;

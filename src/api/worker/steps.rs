@@ -39,6 +39,7 @@ pub async fn next(
 ) -> Result<Json<Step>, DoorError> {
     let steps = Steps { door: &door, job: lease.job, target: lease.target, attempt: lease.attempt };
     match tokio::time::timeout(PATIENCE, steps.until_workers_turn()).await {
+        Ok(Err(error)) if error.is_broken() => steps.give_up(&error).await.map(Json),
         Ok(step) => step.map(Json),
         Err(_) => Ok(Json(Step::Wait)),
     }
@@ -101,6 +102,14 @@ impl Steps<'_> {
                 servers => self.serve(&state, servers).await?,
             }
         }
+    }
+
+    /// Ends a round that cannot go on, now or later.
+    async fn give_up(&self, error: &DoorError) -> Result<Step, DoorError> {
+        tracing::error!(job = %self.job, target = %self.target, %error, "a round cannot go on");
+        let reasons = vec![format!("The server could not go on: {error}.")];
+        self.door.intake.conclude(self.job, self.target, Outcome::Failed, reasons).await?;
+        Ok(Step::Wait)
     }
 
     /// Does one step that is the server's.

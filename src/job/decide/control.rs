@@ -148,10 +148,11 @@ fn still_stopped(job: &Job, target: &Target, limits: &Limits, floor_call_micros:
 }
 
 /// Each target starts over in a new round, with a new thread, at its branch's present commit.
-/// Without numbers, every target that did not succeed.
+/// Without numbers, every target that did not succeed. New limits open no other targets again.
 pub(super) fn retry(
     job: &Job,
     numbers: &[TargetNumber],
+    limits: Option<&Limits>,
     floor_call_micros: u64,
     by: By,
     reason: &str,
@@ -174,6 +175,11 @@ pub(super) fn retry(
             "Name a finished target with --target to do it again all the same.",
         ));
     }
+    let mut raised = job.clone();
+    if let Some(limits) = limits {
+        check_limits(limits, &job.model, floor_call_micros)?;
+        raised.set_limits(*limits);
+    }
     for target in &targets {
         if target.outcome.is_none() {
             return Err(Rejection::new(
@@ -182,23 +188,25 @@ pub(super) fn retry(
                 "Wait for its end, or cancel the job.",
             ));
         }
-        if job.remaining_micros(target) < floor_call_micros {
+        if raised.remaining_micros(target) < floor_call_micros {
             return Err(Rejection::new(
                 RejectionCode::BudgetSpent,
                 format!(
                     "Target {} has {} left, and one call may cost {}.",
                     target.number,
-                    dollars(job.remaining_micros(target)),
+                    dollars(raised.remaining_micros(target)),
                     dollars(floor_call_micros)
                 ),
                 "Raise the budget with --budget-usd.",
             ));
         }
     }
-    Ok(targets
-        .iter()
-        .map(|target| reopened_draft(target, ReopenReason::Retried, by, reason))
-        .collect())
+    let changed = limits.filter(|limits| **limits != job.limits);
+    let changed =
+        changed.map(|limits| draft(BudgetChanged { limits: *limits, by }, &reason_payload(reason)));
+    let reopened =
+        targets.iter().map(|target| reopened_draft(target, ReopenReason::Retried, by, reason));
+    Ok(changed.into_iter().chain(reopened).collect())
 }
 
 fn reopened_draft(target: &Target, why: ReopenReason, by: By, reason: &str) -> Draft {

@@ -68,7 +68,7 @@ pub fn change_limits(limits: Limits) -> Command {
 pub fn retry(targets: &[u32]) -> Command {
     let targets = targets.iter().copied().map(TargetNumber).collect();
     let (by, reason) = (By::Person, String::new());
-    Command::RetryTargets { targets, floor_call_micros: 250_000, by, reason }
+    Command::RetryTargets { targets, limits: None, floor_call_micros: 250_000, by, reason }
 }
 
 fn raw() -> RawJson {
