@@ -1,8 +1,8 @@
 //! Instants: microseconds inside, RFC 3339 in UTC outside.
 
+use core::time::Duration;
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -39,7 +39,8 @@ pub struct Id(pub JobId);
 
 impl ToSql for Id {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.0.0.as_bytes().as_slice()))
+        let JobId(id) = &self.0;
+        Ok(ToSqlOutput::from(id.as_bytes().as_slice()))
     }
 }
 

@@ -14,6 +14,7 @@ use cody_batch::clock::Clock;
 use cody_batch::config::Config;
 use cody_batch::plan::{JobRequest, LimitsRequest};
 use cody_batch::serve::Server;
+use cody_batch::wire::process_start;
 use cody_events::attempt::AttemptEnd;
 use cody_events::envelope::Door;
 use cody_events::event::Event;
@@ -21,7 +22,7 @@ use cody_events::ids::JobId;
 use cody_events::outcome::Outcome;
 use cody_events::time::Timestamp;
 
-use super::harness::{PROGRAM, World, json, processes_of, repository};
+use super::harness::{PROGRAM, World, json, repository};
 
 /// How much faster the other clock runs: six hours in half a minute.
 const FASTER: u32 = 720;
@@ -270,19 +271,17 @@ async fn time_without_a_server_counts_for_no_limit() {
     while !has_turn().await {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let told = server.app.events(job, 0).await.unwrap();
+    let worker = told.iter().find_map(|told| match &told.event {
+        Event::AttemptStarted(e) => e.worker.rsplit(':').next()?.parse::<u32>().ok(),
+        _ => None,
+    });
+    let worker = worker.unwrap();
     // The machine dies, and is switched on again the next morning.
     drop(server);
-    let workers = || {
-        let mut all = processes_of(&world.dir.path().display().to_string());
-        all.retain(|process| process.contains("\0worker\0"));
-        all
-    };
-    assert_eq!(workers().len(), 1);
-    for worker in workers() {
-        let pid = worker.split(' ').next().unwrap();
-        assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
-    }
-    while !workers().is_empty() {
+    let killed = Command::new("kill").args(["-KILL", &worker.to_string()]).status().unwrap();
+    assert!(killed.success());
+    while process_start(worker).is_some() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     clock.set_on(8 * HOUR);
