@@ -1,6 +1,7 @@
 //! Costs: what each target has spent in money, tokens and time.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use cody_events::event::Event;
 use cody_events::ids::{JobId, TargetNumber};
@@ -119,8 +120,22 @@ struct Sum {
 }
 
 impl Spent {
-    fn of(&mut self, told: &Told<'_>, target: TargetNumber) -> &mut Sum {
-        self.0.entry((told.job, target)).or_default()
+    /// What the page adds for a target, which has to be there by now.
+    fn of(
+        &mut self,
+        connection: &Connection,
+        told: &Told<'_>,
+        target: TargetNumber,
+    ) -> rusqlite::Result<&mut Sum> {
+        match self.0.entry((told.job, target)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => {
+                connection
+                    .prepare_cached("SELECT 1 FROM costs WHERE job = ?1 AND target = ?2")?
+                    .query_row(params![Id(told.job), target.0], |_| Ok(()))?;
+                Ok(unknown.insert(Sum::default()))
+            }
+        }
     }
 }
 
@@ -128,10 +143,8 @@ impl Sum {
     /// Fails if the sum is no number of SQLite's; the events of the page are then added one by one.
     fn add(&mut self, what: Added, amount: u64) -> rusqlite::Result<()> {
         let sum = &mut self.added[what as usize];
-        let amount = amount.cast_signed();
-        *sum = sum
-            .checked_add(amount)
-            .ok_or(rusqlite::Error::IntegralValueOutOfRange(what as usize, amount))?;
+        let more = i64::try_from(amount).ok().and_then(|amount| sum.checked_add(amount));
+        *sum = more.ok_or(rusqlite::Error::IntegralValueOutOfRange(what as usize, i64::MAX))?;
         Ok(())
     }
 
@@ -159,26 +172,26 @@ fn apply(connection: &Connection, sums: &mut Sums, told: &Told<'_>) -> rusqlite:
             Ok(())
         }
         Event::CallPermitted(e) => {
-            let sum = spent.of(told, e.target);
+            let sum = spent.of(connection, told, e.target)?;
             sum.reserved_micros = Some(e.reserved_micros.cast_signed());
             sum.add(Added::Calls, 1)
         }
         Event::ClaudeTurn(e) => {
-            let sum = spent.of(told, e.target);
+            let sum = spent.of(connection, told, e.target)?;
             sum.end(e.usage, e.ms)?;
             sum.add(Added::Known, e.cost_micros)?;
             sum.add(Added::Turns, 1)
         }
         Event::CallFailed(e) => {
-            let sum = spent.of(told, e.target);
+            let sum = spent.of(connection, told, e.target)?;
             sum.end(e.usage.unwrap_or_default(), e.ms)?;
             sum.add(Added::Assumed, e.assumed_micros)?;
             sum.add(Added::FailedCalls, 1)
         }
-        Event::ToolsRan(e) => spent.of(told, e.target).add(Added::ToolMs, e.tool_ms()),
+        Event::ToolsRan(e) => spent.of(connection, told, e.target)?.add(Added::ToolMs, e.tool_ms()),
         Event::ChecksRan(e) => {
             let ms = e.commands.iter().map(|command| command.ms).fold(0, u64::saturating_add);
-            spent.of(told, e.target).add(Added::CheckMs, ms)
+            spent.of(connection, told, e.target)?.add(Added::CheckMs, ms)
         }
         _ => Ok(()),
     }

@@ -75,7 +75,6 @@ pub struct JobRow {
 }
 
 fn apply(connection: &Connection, sums: &mut Sums, told: &Told<'_>) -> rusqlite::Result<()> {
-    sums.jobs.0.insert(told.job, (told.position(), told.at()));
     if let Event::Created(created) = told.event {
         let limits = created.limits;
         connection
@@ -96,8 +95,16 @@ fn apply(connection: &Connection, sums: &mut Sums, told: &Told<'_>) -> rusqlite:
                 limits.budget_micros.cast_signed(),
                 limits.job_budget_micros.map(u64::cast_signed),
             ])?;
+        sums.jobs.0.insert(told.job, (told.position(), told.at()));
         return Ok(());
     }
+    // The job has to be there by now; that it comes later in the page is no excuse.
+    if !sums.jobs.0.contains_key(&told.job) {
+        connection
+            .prepare_cached("SELECT 1 FROM jobs WHERE job = ?1")?
+            .query_row([Id(told.job)], |_| Ok(()))?;
+    }
+    sums.jobs.0.insert(told.job, (told.position(), told.at()));
     match told.event {
         Event::Paused(paused) if paused.target.is_none() => {
             set(connection, told, "is_paused", true)
