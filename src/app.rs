@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cody_events::envelope::{Door, NewEvent, Recorded};
 use cody_events::event::{DecodeError, Draft, Event, Facts, decode_payload};
-use cody_events::ids::{CommandId, JobId};
+use cody_events::ids::{CommandId, EventId, JobId};
 use lru::LruCache;
 
 use crate::clock::Clock;
@@ -163,7 +163,14 @@ impl App {
                         position: self.log.head().await?.position,
                     });
                 }
-                Decision::Rejected(rejection) => return Err(rejection.into()),
+                // What a command made may be why it is refused when it comes again.
+                Decision::Rejected(rejection) => {
+                    let first = self.log.find_event(EventId::derived(id, 0)).await?;
+                    return match first.filter(|event| event.stream == job.stream()) {
+                        Some(event) => Ok(Executed { is_new: false, position: event.position }),
+                        None => Err(rejection.into()),
+                    };
+                }
             };
             let appended = self.append(job, id, &state, &drafts, asker).await;
             if appended.is_err() {
@@ -237,6 +244,14 @@ impl App {
         let mut state = slot.lock().await;
         self.catch_up(job, &mut state).await?;
         Ok(state.clone())
+    }
+
+    /// Keeps the state of `job` no longer: it is done, and read again if anybody asks.
+    pub fn forget(&self, job: JobId) {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        if states.peek(&job).is_some_and(|slot| Arc::strong_count(slot) == 1) {
+            states.pop(&job);
+        }
     }
 
     /// The events of `job` after `version`, in order.

@@ -43,7 +43,7 @@ pub const ADDRESS_FILE: &str = "server.json";
 /// The folder for what the server needs for a moment; emptied at each start.
 const SCRATCH: &str = "tmp";
 /// Jobs whose state is kept in memory; those at work are fewer.
-pub const STATES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+pub const STATES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
 /// The longest that one answer of Claude's server may hold everybody back.
 const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
 

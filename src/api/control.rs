@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use cody_events::digest::Sha256;
 use cody_events::envelope::Door;
 use cody_events::event::Event;
-use cody_events::ids::{JobId, TargetNumber};
+use cody_events::ids::{CommandId, JobId, TargetNumber};
 use cody_events::job::By;
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +32,12 @@ const MAX_BODY_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wish {
-    /// A job of these; local paths are absolute.
-    Create(Box<JobRequest>),
+    /// A job of these; local paths are absolute. Whoever asks names it, so that asking again, after an
+    /// answer that never came, makes no second one.
+    Create {
+        job: JobId,
+        request: Box<JobRequest>,
+    },
     Pause {
         job: JobId,
         target: Option<TargetNumber>,
@@ -109,7 +113,12 @@ impl Control {
     /// Carries out `wish`, or says why not. Whoever may use this may name any local path.
     pub async fn carry_out(&self, wish: Wish, asker: &Asker) -> Result<Done, ControlError> {
         match wish {
-            Wish::Create(request) => self.create(&request, asker).await,
+            Wish::Create { job, request } => {
+                let wish = self.planner().plan(&request).map_err(AppError::from)?;
+                let id = CommandId::derived(&["create", &job.to_string()]);
+                let command = Command::CreateJob(Box::new(wish));
+                Ok(told(job, &self.app.execute(job, id, command, asker).await?))
+            }
             Wish::Pause { job, target } => {
                 let reason = String::new();
                 let command = Command::PauseJob { target, by: By::Person, reason };
@@ -143,12 +152,6 @@ impl Control {
                 self.execute(job, command, asker).await
             }
         }
-    }
-
-    async fn create(&self, request: &JobRequest, asker: &Asker) -> Result<Done, ControlError> {
-        let wish = self.planner().plan(request).map_err(AppError::from)?;
-        let job = JobId(self.app.entropy().uuid_v7(self.app.clock().now()));
-        self.execute(job, Command::CreateJob(Box::new(wish)), asker).await
     }
 
     /// Lays new limits over the job's; whether that changed anything.

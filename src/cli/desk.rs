@@ -12,13 +12,13 @@ use cody_events::ids::JobId;
 use super::reading::{self, ReadJob, Reading};
 use crate::api::control::{Control, Done, Letter, ROUTE, Wish};
 use crate::app::{App, Asker};
-use crate::clock::SystemClock;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
-use crate::entropy::SystemEntropy;
+use crate::entropy::{Entropy as _, SystemEntropy};
 use crate::git::PackStore;
 use crate::intake::Intake;
 use crate::job::{JobState, Rejection};
-use crate::plan::Planning;
+use crate::plan::{JobRequest, Planning};
 use crate::serve::{ADDRESS_FILE, STATES, ServeError, Server};
 use crate::store::lock::LockError;
 use crate::store::sqlite::OpenError;
@@ -46,6 +46,12 @@ pub struct Neighbour {
 pub enum Desk {
     Own(Box<Server>),
     Other(Neighbour),
+}
+
+/// The wish for a new job.
+pub fn create(request: JobRequest) -> Wish {
+    let job = JobId(SystemEntropy.uuid_v7(SystemClock.now()));
+    Wish::Create { job, request: Box::new(request) }
 }
 
 /// Carries out `wish` and starts no work for it: without a server, only the log hears of it.
@@ -157,9 +163,13 @@ impl Desk {
         }
     }
 
-    /// Whoever looks after `job` now that the server of this desk is gone: the one that took its
-    /// place, or else this process.
-    pub async fn succeed(&self, config: &Config, job: JobId) -> Result<Self, anyhow::Error> {
+    /// Asks `wish` of whoever does the work now that the server of this desk is gone: the one that took
+    /// its place, or else this process.
+    pub async fn succeed(
+        &self,
+        config: &Config,
+        wish: Wish,
+    ) -> Result<(Self, Done), anyhow::Error> {
         // One that stays is likely to be started again by whoever runs it.
         let patience = match self {
             Self::Other(server) if server.stays() => RESTART,
@@ -171,8 +181,8 @@ impl Desk {
             if is_late || Neighbour::find(&config.data_dir).await.is_some() {
                 match Self::open(config).await {
                     Ok(desk) => {
-                        desk.ask(Wish::Attend { job }).await?;
-                        return Ok(desk);
+                        let done = desk.ask(wish).await?;
+                        return Ok((desk, done));
                     }
                     // Another was quicker, and is about to say where it listens.
                     Err(error) if is_held(&error) && started.elapsed() < patience + RESTART => {}

@@ -10,7 +10,7 @@ use cody_events::ids::{JobId, TargetNumber};
 use cody_events::job::Effort;
 use cody_events::outcome::Outcome;
 
-use super::desk::{Desk, Neighbour};
+use super::desk::{self, Desk, Neighbour};
 use super::limits::LimitArgs;
 use super::outcome_table::{json, table};
 use super::progress::Progress;
@@ -121,7 +121,7 @@ async fn detach(
     };
     make_absolute(&context.config, &mut request);
     warn_of_uncommitted(&context.config, &request);
-    let job = server.ask(Wish::Create(Box::new(request))).await?.job;
+    let job = server.ask(desk::create(request)).await?.job;
     if as_json {
         text::put(format_args!("{}\n", serde_json::json!({ "job_id": job.to_string() })))?;
     } else {
@@ -188,8 +188,18 @@ pub async fn run_request(
         std::fs::create_dir_all(dir)
             .with_context(|| format!("{} cannot be made", dir.display()))?;
     }
-    let desk = Desk::open(&context.config).await?;
-    let job = desk.ask(Wish::Create(Box::new(request))).await?.job;
+    let mut desk = Desk::open(&context.config).await?;
+    let wish = desk::create(request);
+    let job = match desk.ask(wish.clone()).await {
+        Ok(done) => done.job,
+        // Whether a server that died took the job stands in the log: the same is asked of the next.
+        Err(_) if !desk.is_alive() => {
+            let (next, done) = desk.succeed(&context.config, wish).await?;
+            desk = next;
+            done.job
+        }
+        Err(error) => return Err(error),
+    };
     eprintln!("Job {} ({})", text::short(&job), context.config.data_dir.display());
     follow(context, desk, job, out, as_json).await
 }
@@ -288,7 +298,7 @@ async fn watch(context: &Context, desk: &mut Desk, job: JobId) -> Result<Watched
     loop {
         match watch_with(desk, job, &mut progress).await? {
             Watched::Alone => {
-                *desk = desk.succeed(&context.config, job).await?;
+                (*desk, _) = desk.succeed(&context.config, Wish::Attend { job }).await?;
                 eprintln!(
                     "The server is gone; {} goes on with the job.",
                     match desk {

@@ -193,6 +193,7 @@ impl Dispatcher {
             lock(&self.jobs).remove(&job);
             self.wall_times.forget(job);
             self.pace.forget(job);
+            self.app.forget(job);
             return Ok(());
         }
         let mut looked = Ok(());

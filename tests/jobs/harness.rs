@@ -5,13 +5,21 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cody_batch::api::control::Wish;
 use cody_batch::app::{App, Told};
 use cody_batch::claude::player::{Player, Script};
 use cody_batch::clock::SystemClock;
 use cody_batch::entropy::SystemEntropy;
+use cody_batch::plan::JobRequest;
 use cody_batch::store::SqliteLog;
 use cody_events::ids::JobId;
 use tempfile::TempDir;
+use uuid::Uuid;
+
+/// The wish for a new job.
+pub fn create(request: JobRequest) -> Wish {
+    Wish::Create { job: JobId(Uuid::now_v7()), request: Box::new(request) }
+}
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_cody-batch");

@@ -22,7 +22,7 @@ use cody_events::ids::JobId;
 use cody_events::outcome::Outcome;
 use cody_events::time::Timestamp;
 
-use super::harness::{PROGRAM, World, json, repository};
+use super::harness::{self, PROGRAM, World, json, repository};
 
 /// How much faster the other clock runs: six hours in half a minute.
 const FASTER: u32 = 720;
@@ -167,7 +167,7 @@ async fn create(server: &Server, world: &World, max_minutes: Option<u64>) -> Job
         max_turns: Some(100),
         ..JobRequest::default()
     };
-    ask(server, Wish::Create(Box::new(request))).await.job
+    ask(server, harness::create(request)).await.job
 }
 
 async fn outcome(server: &Server, job: JobId) -> Option<Outcome> {

@@ -7,7 +7,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cody_batch::api::control::Wish;
 use cody_batch::app::{Asker, Told};
 use cody_batch::clock::SystemClock;
 use cody_batch::config::Config;
@@ -19,7 +18,7 @@ use cody_events::event::Event;
 use cody_events::job::{By, Limits};
 use cody_events::outcome::{Outcome, ReopenReason};
 
-use super::harness::{PROGRAM, World, json, processes_of, repository, wait_for};
+use super::harness::{PROGRAM, World, create, json, processes_of, repository, wait_for};
 
 const SCRIPT: &str = r#"
 [[conversation]]
@@ -174,9 +173,8 @@ fn world_events(world: &World) -> Vec<Told> {
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(world.events()))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn checks_that_a_limit_cuts_short_say_nothing_of_the_change() {
-    let world = world().await;
+/// A server inside this process.
+async fn serve(world: &World) -> Server {
     let base_url = world.player.base_url().unwrap().to_string();
     let settings: BTreeMap<&str, &str> = BTreeMap::from([
         ("ANTHROPIC_API_KEY", "sk-ant-canary"),
@@ -185,15 +183,40 @@ async fn checks_that_a_limit_cuts_short_say_nothing_of_the_change() {
     ]);
     let data: PathBuf = world.path("data");
     let config = Config::load(&data, &|name| settings.get(name).map(|v| (*v).to_owned())).unwrap();
-    let server = Server::start_at(&config, None, Arc::new(SystemClock)).await.unwrap();
-    let request = JobRequest {
+    Server::start_at(&config, None, Arc::new(SystemClock)).await.unwrap()
+}
+
+fn request(world: &World, checks: &[&str]) -> JobRequest {
+    JobRequest {
         prompt: "Greet".to_owned(),
         repositories: vec![world.path("app").display().to_string()],
-        checks: vec!["sleep 2; grep -q hi greet.sh".to_owned()],
+        checks: checks.iter().map(|check| (*check).to_owned()).collect(),
         ..JobRequest::default()
-    };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_asked_for_twice_is_made_once() {
+    let world = world().await;
+    let server = serve(&world).await;
     let asker = Asker { actor: "ada".to_owned(), door: Door::Cli };
-    let job = server.control.carry_out(Wish::Create(Box::new(request)), &asker).await.unwrap().job;
+    let wish = create(request(&world, &["true"]));
+    let first = server.control.carry_out(wish.clone(), &asker).await.unwrap();
+    // The answer to the first got lost on its way.
+    let second = server.control.carry_out(wish, &asker).await.unwrap();
+    assert_eq!((first.is_new, second.is_new), (true, false));
+    assert_eq!(first.job, second.job);
+    let all = server.app.log().read_log(0, 100).await.unwrap();
+    assert_eq!(all.iter().filter(|event| event.kind == "created").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_that_a_limit_cuts_short_say_nothing_of_the_change() {
+    let world = world().await;
+    let server = serve(&world).await;
+    let request = request(&world, &["sleep 2; grep -q hi greet.sh"]);
+    let asker = Asker { actor: "ada".to_owned(), door: Door::Cli };
+    let job = server.control.carry_out(create(request), &asker).await.unwrap().job;
     let limit = async |max_tool_ms: u64| {
         let limits = server.app.state(job).await.unwrap().job.unwrap().limits;
         let limits = Limits { max_tool_ms: Some(max_tool_ms), ..limits };

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use cody_batch::api::control::{Done, Letter, ROUTE, Wish};
+use cody_batch::api::control::{Done, Letter, ROUTE};
 use cody_batch::plan::JobRequest;
 use cody_batch::wire::ServerAddress;
 
-use super::harness::{World, http, processes_of, repository};
+use super::harness::{World, create, http, processes_of, repository};
 
 /// Jobs that are at work at once.
 const AT_ONCE: usize = 6;
@@ -81,7 +81,7 @@ impl Serving {
             no_checks: true,
             ..JobRequest::default()
         };
-        let letter = Letter { actor: "ada".to_owned(), wish: Wish::Create(Box::new(request)) };
+        let letter = Letter { actor: "ada".to_owned(), wish: create(request) };
         let url = format!("{}{ROUTE}", self.address.url);
         let asked = self.http.post(url).bearer_auth(&self.address.token).json(&letter).send().await;
         asked.unwrap().error_for_status().unwrap().json::<Done>().await.unwrap();

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cody_batch::api::control::Wish;
 use cody_batch::app::Asker;
 use cody_batch::clock::SystemClock;
 use cody_batch::config::Config;
@@ -20,7 +19,7 @@ use cody_events::event::Event;
 use cody_events::ids::JobId;
 use serde_json::{Value, json};
 
-use super::harness::{World, http, repository};
+use super::harness::{World, create, http, repository};
 
 const LEASE_MS: u64 = 1_500;
 
@@ -65,7 +64,7 @@ async fn stage() -> Stage {
         ..JobRequest::default()
     };
     let asker = Asker { actor: "ada".to_owned(), door: Door::Cli };
-    let wish = Wish::Create(Box::new(request));
+    let wish = create(request);
     let job = server.control.carry_out(wish, &asker).await.unwrap().job;
     Stage { world, server, job }
 }
