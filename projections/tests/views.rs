@@ -205,6 +205,25 @@ fn what_does_not_fit_holds_up_its_job_in_its_projection_only() {
 }
 
 #[test]
+fn what_comes_before_its_job_fits_in_no_page() {
+    let history = history(&[
+        (1, Step::Permit(1, 1, 1)),
+        (1, Step::Create { targets: 1 }),
+        (2, Step::Create { targets: 1 }),
+    ]);
+    let mut one_by_one = empty();
+    for event in &history.events {
+        build::apply(&mut one_by_one, std::slice::from_ref(event)).unwrap();
+    }
+    let at_once = built(&history);
+    assert_eq!(dump(&at_once), dump(&one_by_one));
+    let held = build::quarantined(&at_once).unwrap();
+    let held: Vec<(&str, u64)> =
+        held.iter().map(|one| (one.projection.as_str(), one.position)).collect();
+    assert_eq!(held, [("costs", 1), ("jobs", 1), ("threads", 1)]);
+}
+
+#[test]
 fn a_gap_and_another_log_are_refused() {
     let history = history(&[
         (1, Step::Create { targets: 1 }),
