@@ -166,7 +166,7 @@ impl Server {
         let app = Arc::new(app.as_sole_writer());
         open_epoch(&app, &log).await?;
         let packs = PackStore::new(config.data_dir.join("packs"));
-        let intake = Arc::new(Intake::new(Arc::clone(&app), packs.clone()));
+        let intake = Arc::new(Intake::new(Arc::clone(&app), packs.clone(), &config.tree));
         let limiter = Limiter::new(config.claude.concurrent_calls, LONGEST_HOLD);
         let converser =
             Arc::new(Converser::new(Arc::clone(&app), client, limiter, Arc::clone(&models)));
@@ -192,6 +192,8 @@ impl Server {
             packs: packs.clone(),
             leases: Arc::clone(&leases),
             heartbeat_ms: config.dispatch.heartbeat_ms,
+            scan: config.dispatch.scan,
+            handed: Arc::default(),
         };
         let executor = LocalExecutor {
             program: match &config.dispatch.worker_program {

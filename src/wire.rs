@@ -53,6 +53,7 @@ pub struct WorkerSettings {
 
 /// `claim`: the worker's first act.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Claim {
     pub job: JobId,
     pub target: TargetNumber,
@@ -143,6 +144,7 @@ pub struct AskedTool {
 
 /// `scan`: what the scan of the base found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ScanReport {
     pub base_commit: ObjectId,
     pub tree: ObjectId,
@@ -154,6 +156,7 @@ pub struct ScanReport {
 
 /// `checks`: how the commands went on a fresh checkout of `tree`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChecksReport {
     pub phase: CheckPhase,
     pub tree: ObjectId,
@@ -169,6 +172,7 @@ pub struct ChecksReport {
 
 /// `tools`: what the tools of one response gave, all or none.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ToolsReport {
     pub thread: ThreadNumber,
     pub turn: TurnNumber,
@@ -185,6 +189,7 @@ pub struct ToolsReport {
 
 /// `end`: the worker's last word.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EndReport {
     pub how: AttemptEnd,
     pub detail: Option<String>,
@@ -192,6 +197,7 @@ pub struct EndReport {
 
 /// `output`: the whole output of an earlier tool call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OutputRequest {
     pub turn: TurnNumber,
     pub tool: String,
@@ -212,6 +218,9 @@ pub struct Receipt {
 /// The code of a refusal for which no other time would do: what the server holds of the job cannot be
 /// read, or there is a mistake in this program.
 pub const BROKEN: &str = "broken";
+
+/// The code of a refusal of a report that cannot be true. The attempt is over with it.
+pub const NOT_BELIEVED: &str = "not-believed";
 
 /// The body of a refusal.
 #[derive(Debug, Clone, Serialize, Deserialize)]

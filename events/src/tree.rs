@@ -62,6 +62,16 @@ impl RepoPath {
         self.0.split(|byte| *byte == b'/')
     }
 
+    /// The folders that it stands in, the nearest first.
+    pub fn folders(&self) -> impl Iterator<Item = Self> {
+        let mut rest = self.0.as_slice();
+        std::iter::from_fn(move || {
+            rest = &rest[..rest.iter().rposition(|byte| *byte == b'/')?];
+            // A part of a good path is one.
+            Some(Self(rest.to_vec()))
+        })
+    }
+
     /// The path for a person to read: what is not UTF-8 is replaced.
     pub fn display(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.0)

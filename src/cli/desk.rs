@@ -72,7 +72,7 @@ fn control(config: &Config) -> Result<Control, anyhow::Error> {
     )?);
     let app = Arc::new(App::new(log, Arc::new(SystemClock), Arc::new(SystemEntropy), STATES));
     let packs = PackStore::new(config.data_dir.join("packs"));
-    let intake = Arc::new(Intake::new(Arc::clone(&app), packs));
+    let intake = Arc::new(Intake::new(Arc::clone(&app), packs, &config.tree));
     let planning = Planning { job: config.job.clone(), git: config.git.clone(), models };
     Ok(Control { app, intake, planning })
 }

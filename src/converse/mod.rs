@@ -30,6 +30,7 @@ use crate::claude::client::Client;
 use crate::claude::limiter::Limiter;
 use crate::claude::models::{ModelRefusal, ModelTable};
 
+pub use crate::tools::name_of as tool_name;
 pub use review::Verdict;
 pub use threads::ReviewMaterial;
 

@@ -119,6 +119,22 @@ impl Base {
         Ok(None)
     }
 
+    /// Every path below `path`, if that is a folder of the base.
+    pub(super) fn files_below(&self, path: &RepoPath) -> Result<Vec<RepoPath>, GitError> {
+        let mut tree = self.tree;
+        for component in path.components() {
+            let folder = self.repository.find_tree(tree)?;
+            match folder.get_name_bytes(component) {
+                Some(found) if found.kind() == Some(ObjectType::Tree) => tree = found.id(),
+                _ => return Ok(Vec::new()),
+            }
+        }
+        let mut folder = path.as_bytes().to_vec();
+        folder.push(b'/');
+        let all = self.entries()?.into_keys();
+        Ok(all.filter(|other| other.as_bytes().starts_with(&folder)).collect())
+    }
+
     /// Whether the base, or the scratch beside it, has this object.
     pub fn has(&self, object: ObjectId) -> Result<bool, GitError> {
         Ok(self.repository.odb()?.exists(oid(object)?))

@@ -61,6 +61,41 @@ impl RecordedTree {
         Ok(())
     }
 
+    /// What stands at `path`.
+    pub fn entry(&self, path: &RepoPath) -> Result<Option<Entry>, GitError> {
+        match self.changed.get(path) {
+            Some(entry) => Ok(*entry),
+            None => self.base.entry(path),
+        }
+    }
+
+    /// Whether `changes`, which were applied, leave a tree that a disk can hold: nothing stands below
+    /// a file, nothing of a folder is left where a file took its place, no submodule is new.
+    ///
+    /// # Errors
+    /// [`GitError::Hostile`] if they do not.
+    pub fn check_shape(&self, changes: &[ChangedEntry]) -> Result<(), GitError> {
+        let hostile = |what: String| Err(GitError::Hostile { what });
+        for change in changes {
+            let path = &change.path;
+            let Some(entry) = change.entry else { continue };
+            if entry.mode == EntryMode::Gitlink && self.base.entry(path)? != Some(entry) {
+                return hostile(format!("{path:?} is a submodule that the base does not have"));
+            }
+            for above in path.folders() {
+                if self.entry(&above)?.is_some() {
+                    return hostile(format!("{path:?} stands below the file {above:?}"));
+                }
+            }
+            for below in self.base.files_below(path)? {
+                if self.entry(&below)?.is_some() {
+                    return hostile(format!("{path:?} is a file, and {below:?} stands below it"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The id of the tree.
     pub fn tree_id(&self) -> Result<ObjectId, GitError> {
         Ok(object_id(self.build()?))

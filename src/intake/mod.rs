@@ -2,7 +2,9 @@
 //! server's own pack of the base and the blobs in the log, and ends rounds with what it found.
 
 mod evidence;
+mod reports;
 mod story;
+mod trees;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +18,12 @@ use cody_events::outcome::Outcome;
 use cody_events::tree::{Blob, ChangedEntry};
 
 use crate::app::{App, AppError, Asker, Executed};
-use crate::git::{self, Base, GitError, PackStore, RecordedTree};
+use crate::config::TreeConfig;
+use crate::git::{self, GitError, PackStore, RecordedTree};
 use crate::job::command::FinishTarget;
 use crate::job::{Command, RejectionCode};
+use crate::scan::{Scan, ScanLimits};
+use crate::wire::{AskedTool, ToolsReport};
 
 /// How often a cancelled job's diffs are derived again because a worker changed a tree.
 const CANCEL_TRIES: u32 = 3;
@@ -28,13 +33,19 @@ const CANCEL_PATIENCE: Duration = Duration::from_millis(800);
 const MOST_PARTIAL_DIFFS: usize = 16;
 
 pub use evidence::review_claim;
+pub use reports::{Disbelief, examine_checks, examine_time};
 pub use story::Story;
+
+use trees::{TreeAtHand, Trees};
 
 /// Recomputes what workers report.
 #[derive(Debug)]
 pub struct Intake {
     app: Arc<App>,
     packs: PackStore,
+    /// New files that a turn may add, beside those that edits write.
+    new_entries_a_turn: u64,
+    trees: Trees,
 }
 
 /// A target's diff as the server derives it.
@@ -69,6 +80,8 @@ pub enum IntakeError {
     OtherTree { target: TargetNumber, derived: ObjectId, recorded: ObjectId },
     #[error("the payload of event {0} is gone; the diff cannot be derived without it")]
     PayloadGone(u64),
+    #[error("the worker's report is not believed: {0}")]
+    Disbelieved(#[from] Disbelief),
     #[error("the work was interrupted")]
     Interrupted(#[from] tokio::task::JoinError),
 }
@@ -79,6 +92,7 @@ impl IntakeError {
         match self {
             Self::App(error) => error.is_broken(),
             Self::Git(error) => !error.lacks_room(),
+            Self::Disbelieved(_) => false,
             Self::NoBase(_)
             | Self::OtherTree { .. }
             | Self::PayloadGone(_)
@@ -88,9 +102,11 @@ impl IntakeError {
 }
 
 impl Intake {
-    /// An intake over `app` that reads bases from `packs`.
-    pub fn new(app: Arc<App>, packs: PackStore) -> Self {
-        Self { app, packs }
+    /// An intake over `app` that reads bases from `packs`, and believes no turn that adds more than
+    /// `tree` says.
+    pub fn new(app: Arc<App>, packs: PackStore, tree: &TreeConfig) -> Self {
+        let new_entries_a_turn = tree.new_entries_a_turn;
+        Self { app, packs, new_entries_a_turn, trees: Trees::default() }
     }
 
     /// The latest recorded tree of `target`, as what differs from its base.
@@ -154,6 +170,7 @@ impl Intake {
         let id = CommandId::derived(&["finish", &job.to_string(), &target.to_string(), &round]);
         let command = Command::FinishTarget(Box::new(finish));
         self.app.execute(job, id, command, &Asker::room("intake")).await?;
+        self.trees.forget(job, target);
         Ok(())
     }
 
@@ -281,6 +298,50 @@ impl Intake {
         Ok((facts, payload))
     }
 
+    /// Examines a worker's report on the tools of a turn, which `asked` are. What its changes make is
+    /// made here, from the tree that the log has.
+    pub async fn examine_tools(
+        &self,
+        job: JobId,
+        target: TargetNumber,
+        asked: &[AskedTool],
+        report: &ToolsReport,
+    ) -> Result<(), IntakeError> {
+        reports::examine_tools(asked, report)?;
+        let is_same = report.tree_before == report.tree_after;
+        if is_same && report.changed.is_empty() {
+            return Ok(());
+        }
+        let story = Story::read(&self.app, job, target).await?;
+        let tree = self.tree_of(job, target, &story).await?;
+        if tree.id() != report.tree_before {
+            // The rules say so better.
+            return Ok(());
+        }
+        let (changed, blobs) = (report.changed.clone(), report.blobs.clone());
+        let most_new = self.new_entries_a_turn.saturating_add(asked.len() as u64);
+        let moved = tokio::task::spawn_blocking(move || tree.moved(&changed, &blobs, most_new));
+        let moved = moved.await??;
+        if moved.id() != report.tree_after {
+            let (made, said) = (moved.id(), report.tree_after);
+            return Err(Disbelief::OtherTree { made, said }.into());
+        }
+        self.trees.keep(job, target, moved);
+        Ok(())
+    }
+
+    /// Scans the base of a target again, for what decides something: a worker's word is not enough for
+    /// the commands that will judge its work. `looks` says whether files are looked into.
+    pub async fn scan(&self, base: &PinnedBase, looks: bool) -> Result<Scan, IntakeError> {
+        let (pack_dir, commit) = (self.packs.dir(&base.pack), base.commit);
+        let limits = if looks { ScanLimits::decisive() } else { ScanLimits::counts_only() };
+        let scanned = tokio::task::spawn_blocking(move || {
+            let base = git::Base::open(&pack_dir, commit)?;
+            crate::scan::scan_base(&base, None, "", &limits)
+        });
+        Ok(scanned.await??)
+    }
+
     /// Runs `work` on the recorded tree, after proving that the log's changes make it.
     async fn with_tree<R: Send + 'static>(
         &self,
@@ -290,27 +351,35 @@ impl Intake {
     ) -> Result<(PinnedBase, R), IntakeError> {
         let story = Story::read(&self.app, job, target).await?;
         let base = story.base.clone().ok_or(IntakeError::NoBase(target))?;
+        let tree = self.tree_of(job, target, &story).await?;
+        let worked = tokio::task::spawn_blocking(move || {
+            let result = work(tree.recorded(), tree.id());
+            (tree, result)
+        });
+        let (tree, result) = worked.await?;
+        self.trees.keep(job, target, tree);
+        Ok((base, result?))
+    }
+
+    /// The recorded tree of a target: the one at hand, or made again from the log.
+    async fn tree_of(
+        &self,
+        job: JobId,
+        target: TargetNumber,
+        story: &Story,
+    ) -> Result<TreeAtHand, IntakeError> {
+        let base = story.base.as_ref().ok_or(IntakeError::NoBase(target))?;
+        let recorded = story.tree.unwrap_or(base.tree);
+        if let Some(tree) = self.trees.take(job, target, base.commit, recorded) {
+            return Ok(tree);
+        }
         let steps = story.tree_steps(&self.app).await?;
-        let recorded_tree = story.tree.unwrap_or(base.tree);
-        let pack_dir = self.packs.dir(&base.pack);
-        let commit = base.commit;
-        let result = tokio::task::spawn_blocking(move || {
-            let base = Base::open(&pack_dir, commit)?;
-            let mut recorded = RecordedTree::at_base(base)?;
-            for (changed, blobs) in &steps {
-                recorded.apply(changed, blobs)?;
-            }
-            let derived = recorded.tree_id()?;
-            if derived != recorded_tree {
-                return Ok(Err(IntakeError::OtherTree {
-                    target,
-                    derived,
-                    recorded: recorded_tree,
-                }));
-            }
-            work(&recorded, derived).map(Ok)
-        })
-        .await?;
-        Ok((base, result.map_err(IntakeError::Git)??))
+        let (pack_dir, commit) = (self.packs.dir(&base.pack), base.commit);
+        let made = tokio::task::spawn_blocking(move || TreeAtHand::made(&pack_dir, commit, &steps));
+        let tree = made.await??;
+        if tree.id() != recorded {
+            return Err(IntakeError::OtherTree { target, derived: tree.id(), recorded });
+        }
+        Ok(tree)
     }
 }

@@ -5,6 +5,7 @@
 //! The same entries, bytes, prompt and limits give the same [`Scan`]: byte order everywhere, no
 //! times, no floats in what is kept.
 
+mod base;
 mod candidates;
 mod checks;
 mod instructions;
@@ -30,6 +31,7 @@ use cody_events::tree::{Entry, RepoPath};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use base::scan_base;
 pub use candidates::{Candidate, Mention, Reading};
 pub use checks::{CheckCommand, Purpose};
 pub use instructions::InstructionFile;
@@ -115,6 +117,18 @@ impl Default for ScanLimits {
 }
 
 impl ScanLimits {
+    /// A scan that finds what decides something: counts, manifests and check commands.
+    pub fn decisive() -> Self {
+        Self {
+            ranking_bytes: 0,
+            whole_file_bytes: 0,
+            head_bytes: 0,
+            instruction_count: 0,
+            candidate_count: 0,
+            ..Self::default()
+        }
+    }
+
     /// A scan that counts files and looks into none.
     pub fn counts_only() -> Self {
         Self {

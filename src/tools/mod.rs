@@ -133,8 +133,19 @@ pub async fn run_turn(context: &mut ToolContext, asked: &[AskedTool]) -> TurnRan
     turn
 }
 
+/// What the tools of a turn claim: the first call of `finish` that is complete. It follows from what
+/// was asked alone, so nobody has to be believed.
+pub fn claimed<'a>(
+    asked: impl IntoIterator<Item = (&'a str, &'a str, &'a RawJson)>,
+) -> Option<Finish> {
+    asked
+        .into_iter()
+        .filter(|(_, name, _)| name_of(name) == ToolName::Finish)
+        .find_map(|(id, _, input)| finish::read(id, input).ok())
+}
+
 /// The tool that a name means.
-fn name_of(name: &str) -> ToolName {
+pub fn name_of(name: &str) -> ToolName {
     match name {
         "str_replace_based_edit_tool" => ToolName::Edit,
         "bash" => ToolName::Bash,

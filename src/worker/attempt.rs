@@ -253,9 +253,11 @@ fn beat(
     })
 }
 
+/// The name of this machine, as far as it is plain text.
 fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let plain: String = name.chars().filter(char::is_ascii_graphic).take(100).collect();
+    if plain.is_empty() { "localhost".to_owned() } else { plain }
 }
 
 pub(super) async fn create_dir(path: &Path) -> Result<(), WorkerError> {

@@ -11,6 +11,7 @@ mod git_server;
 mod harness;
 mod kills;
 mod large;
+mod lies;
 mod llmock;
 mod long;
 mod mishaps;
@@ -19,6 +20,7 @@ mod outcomes;
 mod overspend;
 #[path = "../foreign/peers.rs"]
 mod peers;
+mod played_worker;
 mod real;
 mod rejections;
 mod remote;

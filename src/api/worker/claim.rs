@@ -22,6 +22,7 @@ pub async fn claim(
     State(door): State<WorkerDoor>,
     Json(claim): Json<Claim>,
 ) -> Result<Json<Assignment>, DoorError> {
+    check_words(&claim)?;
     let nonce = door.side.find_nonce(claim.request).await?.ok_or(DoorError::Unauthorized)?;
     let is_meant = nonce.nonce_hash == Sha256::of(claim.nonce.as_bytes())
         && (nonce.job, nonce.target) == (claim.job, claim.target);
@@ -42,6 +43,21 @@ pub async fn claim(
         })
         .await?;
     assignment(&door, &claim, attempt, token).await.map(Json)
+}
+
+/// A worker's words about itself stand in facts and on screens.
+fn check_words(claim: &Claim) -> Result<(), DoorError> {
+    let image = claim.image.as_deref().unwrap_or_default();
+    let words = [
+        ("worker", claim.worker.as_str(), 200),
+        ("app_version", claim.app_version.as_str(), 64),
+        ("image", image, 300),
+    ];
+    let is_plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+    match words.into_iter().find(|(_, text, most)| text.len() > *most || !is_plain(text)) {
+        Some((field, _, _)) => Err(DoorError::BadClaim(field)),
+        None => Ok(()),
+    }
 }
 
 async fn start_attempt(door: &WorkerDoor, claim: &Claim) -> Result<AttemptNumber, DoorError> {

@@ -5,7 +5,9 @@ mod claim;
 mod reports;
 mod steps;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts};
@@ -14,6 +16,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use cody_events::digest::Sha256;
+use cody_events::ids::RequestId;
 
 use crate::app::{App, AppError};
 use crate::converse::{ConverseError, Converser};
@@ -23,7 +26,7 @@ use crate::job::RejectionCode;
 use crate::store::LogError;
 use crate::store::leases::Leases;
 use crate::store::side::{Lease, SideTables};
-use crate::wire::{BROKEN, MAX_BODY_BYTES, Refusal};
+use crate::wire::{BROKEN, MAX_BODY_BYTES, NOT_BELIEVED, Refusal};
 
 /// What the door needs of the server.
 #[derive(Clone)]
@@ -35,11 +38,32 @@ pub struct WorkerDoor {
     pub packs: PackStore,
     pub leases: Arc<Leases>,
     pub heartbeat_ms: u64,
+    /// Whether workers look into files when they scan, as the intake then does as well.
+    pub scan: bool,
+    /// When each worker was given its present step, by the clock that never jumps.
+    pub handed: Arc<Mutex<BTreeMap<RequestId, Duration>>>,
 }
 
 impl std::fmt::Debug for WorkerDoor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WorkerDoor").finish_non_exhaustive()
+    }
+}
+
+impl WorkerDoor {
+    /// Notes that a worker was given a step just now.
+    pub(super) fn note_handed(&self, request: RequestId) {
+        self.handed().insert(request, self.app.clock().monotonic());
+    }
+
+    /// For how long a worker has had its step, which is over now; nothing if we never gave it.
+    pub(super) fn handed_for(&self, request: RequestId) -> Option<Duration> {
+        let since = self.handed().remove(&request)?;
+        Some(self.app.clock().monotonic().saturating_sub(since))
+    }
+
+    fn handed(&self) -> std::sync::MutexGuard<'_, BTreeMap<RequestId, Duration>> {
+        self.handed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,6 +96,8 @@ pub enum DoorError {
     Intake(#[from] IntakeError),
     #[error(transparent)]
     Converse(#[from] ConverseError),
+    #[error("the claim's `{0}` is too long, or no plain text")]
+    BadClaim(&'static str),
     #[error("a block could not be written as JSON")]
     Render(#[from] serde_json::Error),
 }
@@ -85,7 +111,7 @@ impl DoorError {
             Self::Intake(error) => error.is_broken(),
             Self::Converse(error) => error.is_broken(),
             Self::Render(_) => true,
-            Self::Unauthorized => false,
+            Self::Unauthorized | Self::BadClaim(_) => false,
         }
     }
 }
@@ -98,6 +124,8 @@ impl IntoResponse for DoorError {
                 (StatusCode::CONFLICT, rejection.code.name())
             }
             Self::App(AppError::Fenced) => (StatusCode::CONFLICT, RejectionCode::Fenced.name()),
+            Self::Intake(IntakeError::Disbelieved(_)) => (StatusCode::CONFLICT, NOT_BELIEVED),
+            Self::BadClaim(_) => (StatusCode::BAD_REQUEST, "bad-claim"),
             error if error.is_broken() => {
                 tracing::error!(%error, "a worker's message failed for good");
                 (StatusCode::INTERNAL_SERVER_ERROR, BROKEN)

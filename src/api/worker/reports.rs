@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use cody_events::attempt::AttemptEnd;
 use cody_events::digest::{ObjectId, Sha256};
 use cody_events::envelope::Door;
 use cody_events::event::Event;
@@ -11,12 +12,13 @@ use cody_events::outcome::Outcome;
 use cody_events::raw::RawJson;
 use cody_events::thread::{RanTool, ToolsRan, ToolsRanPayload};
 
-use super::steps::{asked_tools, checks_command};
+use super::steps::{asked_tools, check_commands, checks_command};
 use super::{DoorError, Holder, WorkerDoor};
 use crate::app::Asker;
 use crate::converse::feedback;
-use crate::intake::Story;
+use crate::intake::{self, IntakeError, Story, examine_time};
 use crate::job::Command;
+use crate::job::state::Target;
 use crate::store::side::Lease;
 use crate::wire::{
     AskedTool, ChecksReport, EndReport, OutputAnswer, OutputRequest, Receipt, ScanReport,
@@ -36,6 +38,14 @@ pub async fn scan(
     let target = state.job.as_ref().and_then(|job| job.targets.get(&lease.target));
     let target = target.ok_or(DoorError::Unauthorized)?;
     let base = target.base.clone().ok_or(DoorError::Unauthorized)?;
+    let mut found = report.found;
+    let is_due = target.scan.is_none() && target.attempt() == Some(lease.attempt);
+    let ours = if is_due { Some(door.intake.scan(&base, door.scan).await?) } else { None };
+    let (mut languages, mut counts) = (report.languages, (report.file_count, report.byte_count));
+    if let Some(ours) = ours {
+        (languages, counts) = (ours.languages(), (ours.facts.file_count, ours.facts.total_bytes));
+        (found.manifests, found.checks) = (ours.manifests(), ours.checks());
+    }
     let facts = RepoScanned {
         target: lease.target,
         attempt: lease.attempt,
@@ -43,15 +53,15 @@ pub async fn scan(
         tree: report.tree,
         pack: base.pack,
         default_branch: base.branch,
-        languages: report.languages,
-        file_count: report.file_count,
-        byte_count: report.byte_count,
-        check_count: u32::try_from(report.found.checks.len()).unwrap_or(u32::MAX),
+        languages,
+        file_count: counts.0,
+        byte_count: counts.1,
+        check_count: count(found.checks.len()),
     };
     // A target that starts over is scanned again, perhaps at the same commit.
     let (round, commit) = (target.round.to_string(), report.base_commit.to_string());
     let id = id(&lease, "scan", &[&round, &commit]);
-    execute(&door, &lease, id, Command::RecordScan(Box::new((facts, report.found)))).await
+    execute(&door, &lease, id, Command::RecordScan(Box::new((facts, found)))).await
 }
 
 /// Checks on a fresh checkout.
@@ -63,6 +73,10 @@ pub async fn checks(
     let state = door.app.state(lease.job).await?;
     let job = state.job.as_ref().ok_or(DoorError::Unauthorized)?;
     let target = job.targets.get(&lease.target).ok_or(DoorError::Unauthorized)?;
+    if target.attempt() == Some(lease.attempt) {
+        let examined = examine_checks(&door, &lease, target, &report).await;
+        believe(&door, &lease, examined).await?;
+    }
     if report.cut_short {
         if target.attempt() != Some(lease.attempt) {
             return Err(DoorError::Unauthorized);
@@ -90,6 +104,12 @@ pub async fn tools(
     Holder(lease): Holder,
     Json(report): Json<ToolsReport>,
 ) -> Result<Json<Receipt>, DoorError> {
+    let (thread, turn) = (report.thread, report.turn);
+    let asked = asked_tools(&door.app, lease.job, lease.target, thread, turn).await?;
+    if is_due(&door, &lease, thread, turn).await? {
+        let examined = examine_tools(&door, &lease, &asked, &report).await;
+        believe(&door, &lease, examined).await?;
+    }
     let payload = ToolsRanPayload {
         results: report.results,
         changed: report.changed,
@@ -99,14 +119,73 @@ pub async fn tools(
         tools: Vec::new(),
     };
     let trees = (report.tree_before, report.tree_after);
-    let (thread, turn) = (report.thread, report.turn);
-    let asked = asked_tools(&door.app, lease.job, lease.target, thread, turn).await?;
     let (facts, payload) =
         tools_ran(lease.target, lease.attempt, thread, turn, report.tools, trees, &payload)?;
     let work_hash = Some(work_hash(&asked, &payload.results));
     let ran = (ToolsRan { work_hash, ..facts }, payload);
     let id = tools_command(lease.job, lease.target, thread, turn);
     execute(&door, &lease, id, Command::RecordTools(Box::new(ran))).await
+}
+
+/// Whether this worker is the one to report the tools of this turn, and has not yet.
+async fn is_due(
+    door: &WorkerDoor,
+    lease: &Lease,
+    thread: ThreadNumber,
+    turn: TurnNumber,
+) -> Result<bool, DoorError> {
+    let state = door.app.state(lease.job).await?;
+    let target = state.job.as_ref().and_then(|job| job.targets.get(&lease.target));
+    Ok(target.is_some_and(|target| {
+        let change = target.change.as_ref().filter(|change| change.number == thread);
+        target.attempt() == Some(lease.attempt)
+            && change.is_some_and(|change| change.tools_open == Some(turn))
+    }))
+}
+
+async fn examine_tools(
+    door: &WorkerDoor,
+    lease: &Lease,
+    asked: &[AskedTool],
+    report: &ToolsReport,
+) -> Result<(), DoorError> {
+    let said_ms = report.tools.iter().fold(0_u64, |sum, tool| sum.saturating_add(tool.ms));
+    examine_time(door.handed_for(lease.request), said_ms).map_err(IntakeError::from)?;
+    Ok(door.intake.examine_tools(lease.job, lease.target, asked, report).await?)
+}
+
+async fn examine_checks(
+    door: &WorkerDoor,
+    lease: &Lease,
+    target: &Target,
+    report: &ChecksReport,
+) -> Result<(), DoorError> {
+    let said_ms = report.results.iter().fold(0_u64, |sum, result| sum.saturating_add(result.ms));
+    examine_time(door.handed_for(lease.request), said_ms).map_err(IntakeError::from)?;
+    let commands = check_commands(&door.app, lease.job, lease.target).await?;
+    let examined = intake::examine_checks(&commands, target.sandbox, report);
+    Ok(examined.map_err(IntakeError::from)?)
+}
+
+/// Ends the attempt of a worker whose report cannot be true: nothing that it says is worth more.
+async fn believe(
+    door: &WorkerDoor,
+    lease: &Lease,
+    examined: Result<(), DoorError>,
+) -> Result<(), DoorError> {
+    if let Err(DoorError::Intake(IntakeError::Disbelieved(why))) = &examined {
+        tracing::warn!(job = %lease.job, target = %lease.target, %why, "a report is not believed");
+        let command = Command::EndAttempt {
+            target: lease.target,
+            request: lease.request,
+            how: AttemptEnd::Crashed,
+            detail: Some(format!("the worker's report is not believed: {why}")),
+        };
+        let id = CommandId::derived(&["end", &lease.request.to_string()]);
+        door.app.execute(lease.job, id, command, &Asker::room("intake")).await?;
+        door.leases.forget(lease.request).await?;
+    }
+    examined
 }
 
 /// The whole output of an earlier tool call.

@@ -11,15 +11,13 @@ use cody_events::evidence::{CheckPhase, RepoScanned};
 use cody_events::ids::{AttemptNumber, CommandId, JobId, TargetNumber, ThreadNumber, TurnNumber};
 use cody_events::job::Created;
 use cody_events::outcome::Outcome;
-use cody_events::thread::{
-    ClaudeTurn, Purpose, RanTool, StuckSign, ToolName, ToolsRan, ToolsRanPayload,
-};
+use cody_events::thread::{ClaudeTurn, Purpose, RanTool, StuckSign, ToolsRan, ToolsRanPayload};
 
 use super::reports::{tools_command, tools_ran};
 use super::{DoorError, Holder, WorkerDoor};
 use crate::app::{App, Asker};
 use crate::claude::blocks::{BlockView, tool_result};
-use crate::converse::{Advance, ReviewMaterial, feedback};
+use crate::converse::{Advance, ReviewMaterial, feedback, tool_name};
 use crate::intake::{Story, review_claim};
 use crate::job::state::{Job, SpentLimit, Target};
 use crate::job::{Command, JobState, NextStep, next_step};
@@ -40,7 +38,13 @@ pub async fn next(
     let steps = Steps { door: &door, job: lease.job, target: lease.target, attempt: lease.attempt };
     match tokio::time::timeout(PATIENCE, steps.until_workers_turn()).await {
         Ok(Err(error)) if error.is_broken() => steps.give_up(&error).await.map(Json),
-        Ok(step) => step.map(Json),
+        Ok(Ok(step)) => {
+            if matches!(step, Step::RunChecks { .. } | Step::RunTools { .. }) {
+                door.note_handed(lease.request);
+            }
+            Ok(Json(step))
+        }
+        Ok(Err(error)) => Err(error),
         Err(_) => Ok(Json(Step::Wait)),
     }
 }
@@ -82,7 +86,7 @@ impl Steps<'_> {
             match next_step(&state, self.target) {
                 NextStep::Scan => return Ok(Step::Scan),
                 NextStep::RunChecks { phase, tree } => {
-                    let commands = self.commands().await?;
+                    let commands = check_commands(&self.door.app, self.job, self.target).await?;
                     let time_left_ms = self.time_left_ms(&state);
                     return Ok(Step::RunChecks { phase, tree, commands, time_left_ms });
                 }
@@ -239,26 +243,6 @@ impl Steps<'_> {
         Ok(())
     }
 
-    /// The commands that check this target.
-    async fn commands(&self) -> Result<Vec<String>, DoorError> {
-        let events = self.door.app.events(self.job, 0).await?;
-        let Some(first) = events.first() else { return Ok(Vec::new()) };
-        let Event::Created(facts) = &first.event else { return Ok(Vec::new()) };
-        let created = self.door.app.payload_of::<Created>(first.recorded.position).await?;
-        let scan = events.iter().rev().find_map(|told| match &told.event {
-            Event::RepoScanned(e) if e.target == self.target => Some(told.recorded.position),
-            _ => None,
-        });
-        let scanned = match scan {
-            Some(position) => self.door.app.payload_of::<RepoScanned>(position).await?,
-            None => None,
-        };
-        Ok(match (created, scanned) {
-            (Some(created), Some(scanned)) => feedback::commands(facts.checks, &created, &scanned),
-            _ => Vec::new(),
-        })
-    }
-
     /// Claude's id of the `finish` that waits for an answer.
     async fn finish_id(&self) -> Result<Option<String>, DoorError> {
         let story = Story::read(&self.door.app, self.job, self.target).await?;
@@ -285,6 +269,30 @@ impl Steps<'_> {
             .and_then(|job| job.targets.get(&self.target))
             .ok_or(DoorError::Unauthorized)
     }
+}
+
+/// The commands that check a target.
+pub(super) async fn check_commands(
+    app: &App,
+    job: JobId,
+    target: TargetNumber,
+) -> Result<Vec<String>, DoorError> {
+    let events = app.events(job, 0).await?;
+    let Some(first) = events.first() else { return Ok(Vec::new()) };
+    let Event::Created(facts) = &first.event else { return Ok(Vec::new()) };
+    let created = app.payload_of::<Created>(first.recorded.position).await?;
+    let scan = events.iter().rev().find_map(|told| match &told.event {
+        Event::RepoScanned(e) if e.target == target => Some(told.recorded.position),
+        _ => None,
+    });
+    let scanned = match scan {
+        Some(position) => app.payload_of::<RepoScanned>(position).await?,
+        None => None,
+    };
+    Ok(match (created, scanned) {
+        (Some(created), Some(scanned)) => feedback::commands(facts.checks, &created, &scanned),
+        _ => Vec::new(),
+    })
 }
 
 /// The tools that the response of `turn` asks for.
@@ -325,11 +333,6 @@ pub(super) fn checks_command(job: JobId, target: &Target, phase: CheckPhase) -> 
         &target.round.to_string(),
         &claim,
     ])
-}
-
-/// Which of our tools a name is.
-pub(super) fn tool_name(name: &str) -> ToolName {
-    serde_json::from_value(serde_json::Value::from(name)).unwrap_or(ToolName::Unknown)
 }
 
 /// What an outcome rests on, in words.
