@@ -366,11 +366,7 @@ fn dispatch_options(config: &Config) -> DispatchOptions {
             bytes: config.git.fetch_bytes,
             duration: config.git.fetch_timeout,
         },
-        walk_budget: WalkBudget {
-            files: config.git.max_files,
-            bytes: config.git.max_bytes,
-            file_bytes: config.git.max_file_bytes,
-        },
+        walk_budget: walk_budget(config),
         worker: WorkerSettings {
             scan: config.dispatch.scan,
             sandbox: config.sandbox.enabled,
@@ -382,5 +378,14 @@ fn dispatch_options(config: &Config) -> DispatchOptions {
             new_bytes_a_turn: config.tree.new_bytes_a_turn,
             max_files: config.git.max_files.saturating_mul(5),
         },
+    }
+}
+
+/// What a base may weigh.
+pub fn walk_budget(config: &Config) -> WalkBudget {
+    WalkBudget {
+        files: config.git.max_files,
+        bytes: config.git.max_bytes,
+        file_bytes: config.git.max_file_bytes,
     }
 }

@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rustix::process::DumpableBehavior;
 
 use crate::config::{Config, ConfigError, data_dir};
 use crate::job::Rejection;
@@ -115,6 +116,7 @@ struct Context {
 /// Runs the verb that the arguments name.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    keep_memory_private();
     // The second to install a provider is told so; either serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
     start_tracing(matches!(cli.verb, Verb::Worker(_) | Verb::Serve(_)));
@@ -189,6 +191,15 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
         Verb::Config(args) => config::run(context, args),
         Verb::Serve(args) => serve::run(context, args).await,
         Verb::Worker(_) => Ok(Exit::OK),
+    }
+}
+
+/// Keeps other processes of the same user out of this one's memory, environment and open files, and
+/// those out of core dumps: keys and tokens are in them. Programs that are started from here are
+/// as they always are.
+fn keep_memory_private() {
+    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        eprintln!("cody-batch: other processes may read this one's memory: {error}");
     }
 }
 

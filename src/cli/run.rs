@@ -402,13 +402,14 @@ pub async fn write_patches(
 
 /// Says loudly what of a local repository will not be seen.
 fn warn_of_uncommitted(config: &Config, request: &JobRequest) {
+    let budget = crate::serve::walk_budget(config);
     for repository in &request.repositories {
         let Ok(locator) = crate::git::Locator::parse(repository, &config.git.allowed_hosts) else {
             continue;
         };
         let Some(path) = locator.local_path() else { continue };
         // A repository that cannot be read is told by whoever has to read it.
-        let count = crate::git::count_uncommitted(path).unwrap_or(0);
+        let count = crate::git::count_uncommitted(path, &budget).unwrap_or(0);
         if count > 0 {
             eprintln!(
                 "Warning: {repository} has {} that will not be seen: the work starts from the last \

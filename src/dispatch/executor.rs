@@ -13,6 +13,24 @@ use tokio::process::Command;
 use crate::store::side::Process;
 use crate::wire::{WorkerSecret, WorkerSettings, process_start};
 
+/// All that a worker gets of the server's environment: where programs are, how words are written, and
+/// whom TLS trusts. Whatever else stands there may be a secret.
+const INHERITED: [&str; 14] = [
+    "PATH",
+    "HOME",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "TMPDIR",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "USER",
+    "LOGNAME",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CODY_LOG",
+    "RUST_BACKTRACE",
+];
 /// How many files with words of failed workers are kept.
 const MOST_LOGS: usize = 100;
 
@@ -49,9 +67,8 @@ impl LocalExecutor {
             .args(["--job", &job.to_string()])
             .args(["--target", &target.to_string()])
             .args(["--request", &request.to_string()])
-            .env_remove("ANTHROPIC_API_KEY")
-            .env_remove("GITHUB_TOKEN")
-            .env_remove("CODY_GITHUB_TOKEN")
+            .env_clear()
+            .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)

@@ -116,12 +116,16 @@ fn resolve_local(path: &Path, branch: Option<&str>) -> Result<Resolved, GitError
 }
 
 /// How many files of the local repository at `path` have changes that are not committed.
-pub fn count_uncommitted(path: &Path) -> Result<usize, GitError> {
+///
+/// # Errors
+/// [`GitError::TooBig`] and others of [`weigh`]: what cannot be worked on is not compared either.
+pub fn count_uncommitted(path: &Path, budget: &WalkBudget) -> Result<usize, GitError> {
     isolate()?;
     let repository = Repository::open(path)?;
     if repository.is_bare() {
         return Ok(0);
     }
+    weigh(&repository, object_id(repository.head()?.peel_to_commit()?.id()), budget)?;
     let mut options = StatusOptions::new();
     options.include_untracked(true).exclude_submodules(true).recurse_untracked_dirs(false);
     Ok(repository.statuses(Some(&mut options))?.len())

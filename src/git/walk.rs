@@ -47,6 +47,8 @@ pub enum WalkWarning {
     Special(RepoPath),
     #[error("{0} cannot be read and is not recorded")]
     Unreadable(RepoPath),
+    #[error("{path} has {size} bytes, more than a turn may change, and stays as in the base")]
+    TooLarge { path: RepoPath, size: u64 },
     #[error("{0:?} is a name that git refuses and is not recorded")]
     BadName(String),
     #[error(
@@ -54,6 +56,10 @@ pub enum WalkWarning {
     )]
     TooMuch { count: u64, first: RepoPath, entries: u64, bytes: u64 },
 }
+
+/// Bytes of contents that one turn may change altogether: they are held in memory, and travel in one
+/// message.
+const CHANGED_BYTES: u64 = 128 << 20;
 
 /// Walks `dir`. `known` are paths that are recorded wherever they stand: those an edit tool wrote,
 /// and those of the last recorded tree.
@@ -76,6 +82,7 @@ pub fn walk(
         visited: BTreeSet::new(),
         changed: BTreeMap::new(),
         blobs: BTreeMap::new(),
+        changed_bytes: 0,
         warnings: Vec::new(),
         seen: 0,
         added: (0, 0),
@@ -103,6 +110,7 @@ struct Walk<'a> {
     /// What differs from the base.
     changed: BTreeMap<RepoPath, Option<Entry>>,
     blobs: BTreeMap<ObjectId, Blob>,
+    changed_bytes: u64,
     warnings: Vec<WalkWarning>,
     seen: u64,
     /// New entries and bytes so far.
@@ -267,6 +275,11 @@ impl<'a> Walk<'a> {
                 return Ok(Some(Entry { mode, object }));
             }
         }
+        if seen.stat.size > CHANGED_BYTES.saturating_sub(self.changed_bytes) {
+            let size = seen.stat.size;
+            self.warnings.extend(whole().map(|path| WalkWarning::TooLarge { path, size }));
+            return Ok(in_base);
+        }
         let content = match mode {
             EntryMode::Symlink => fs::read_link(place).map(|text| text.into_os_string().into_vec()),
             EntryMode::File | EntryMode::Executable | EntryMode::Gitlink => fs::read(place),
@@ -277,6 +290,7 @@ impl<'a> Walk<'a> {
         };
         let object = object_id(Oid::hash_object(ObjectType::Blob, &content)?);
         if !self.base.has(object)? {
+            self.changed_bytes += content.len() as u64;
             self.blobs.entry(object).or_insert(Blob { object, content });
         }
         Ok(Some(Entry { mode, object }))

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use cody_batch::git::{Locator, count_uncommitted, fetch, resolve};
+use cody_batch::git::{Locator, WalkBudget, count_uncommitted, fetch, resolve};
 use tempfile::TempDir;
 
 use super::hosts::Stranger;
@@ -26,7 +26,9 @@ fn in_a_child() {
     fetch(&locator, Some(&token), &resolved, Path::new(&caches), &LIMITS).unwrap();
     let local = Locator::parse(&std::env::var(LOCAL).unwrap(), &[]).unwrap();
     assert_eq!(resolve(&local, None, None).unwrap().commit, resolved.commit);
-    println!("{} uncommitted", count_uncommitted(local.local_path().unwrap()).unwrap());
+    let budget = WalkBudget { files: 1_000, bytes: 1 << 20, file_bytes: 1 << 20 };
+    let count = count_uncommitted(local.local_path().unwrap(), &budget).unwrap();
+    println!("{count} uncommitted");
     println!("fetched {}", resolved.commit);
 }
 

@@ -95,6 +95,12 @@ pub async fn finish(mut command: Command) -> Output {
     tokio::time::timeout(PATIENCE, run).await.expect("the program ends").unwrap()
 }
 
+/// The log in `data`, to read; it must be there.
+pub fn app(data: &Path) -> App {
+    let log = SqliteLog::open_to_read(data).unwrap();
+    App::new(Arc::new(log), Arc::new(SystemClock), Arc::new(SystemEntropy), nonzero(4))
+}
+
 /// The events of the newest job in `data`; none if there is no log yet.
 pub async fn events(data: &Path) -> Vec<Told> {
     let Ok(log) = SqliteLog::open_to_read(data) else { return Vec::new() };

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is wrong")]
 
+mod attacks;
 mod control;
 mod demo;
 mod foreign;
