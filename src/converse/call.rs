@@ -241,7 +241,10 @@ impl Converser {
         match self.app.execute(call.job, id, command, &converser()).await {
             Ok(_) => Ok(Permitted::Yes),
             Err(AppError::Rejected(rejection)) => match rejection.code {
-                RejectionCode::BudgetBusy => Ok(Permitted::Later),
+                RejectionCode::BudgetBusy => {
+                    self.settle_others(call.job, call.permit.target).await?;
+                    Ok(Permitted::Later)
+                }
                 RejectionCode::BudgetSpent
                 | RejectionCode::JobPaused
                 | RejectionCode::JobCancelled

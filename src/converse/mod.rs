@@ -189,6 +189,18 @@ impl Converser {
         if is_ours { Ok(()) } else { self.settle_orphan(job, target).await }
     }
 
+    /// Settles what nobody holds of the job's other targets: money that is set aside for a call which
+    /// no server makes any more would be waited for without an end.
+    async fn settle_others(&self, job: JobId, target: TargetNumber) -> Result<(), ConverseError> {
+        let state = self.app.state(job).await?;
+        let targets = state.job.map(|job| job.targets).unwrap_or_default();
+        let others = targets.values().filter(|o| o.number != target && o.permit.is_some());
+        for other in others {
+            self.settle(job, other.number).await?;
+        }
+        Ok(())
+    }
+
     fn lock_in_flight(&self) -> std::sync::MutexGuard<'_, InFlight> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -224,13 +224,7 @@ impl World {
 
     /// One call, as the converser makes it.
     fn converse(&mut self, on: On, thread: ThreadNumber) {
-        if let Some(open) = self.target(on).permit {
-            // The server stopped during the call.
-            let class = CallClass::Orphaned;
-            let (turn, call) = (open.turn.0, open.call.0);
-            let failed = on.failed(open.thread.0, turn, call, class);
-            self.must(&fail(CallFailed { assumed_micros: open.reserved_micros, ..failed }));
-        }
+        self.settle(on);
         let state = self.target(on).thread(thread).unwrap().clone();
         let (turn, call) = (state.next_turn.0, state.next_call.0);
         let warning = state.progress.due_warning(state.next_turn);
@@ -239,12 +233,32 @@ impl World {
         for asked in permits {
             match self.execute(&permit(asked)) {
                 Ok(()) => return self.answer(on, &state, turn, call),
-                Err(Decision::Rejected(no)) if no.code == RejectionCode::BudgetBusy => return,
+                Err(Decision::Rejected(no)) if no.code == RejectionCode::BudgetBusy => {
+                    return self.settle_finished();
+                }
                 Err(Decision::Rejected(no)) if no.code == RejectionCode::BudgetSpent => {}
                 Err(other) => panic!("the rules asked for a call and said {other:?}"),
             }
         }
         self.conclude(on, Outcome::BudgetStopped);
+    }
+
+    /// Charges a call that the server stopped during.
+    fn settle(&mut self, on: On) {
+        if let Some(open) = self.target(on).permit {
+            let (turn, call) = (open.turn.0, open.call.0);
+            let failed = on.failed(open.thread.0, turn, call, CallClass::Orphaned);
+            self.must(&fail(CallFailed { assumed_micros: open.reserved_micros, ..failed }));
+        }
+    }
+
+    /// Whoever waits for money that others hold settles what nobody will come back for.
+    fn settle_finished(&mut self) {
+        for on in (1..=TARGETS).map(On) {
+            if self.target(on).outcome.is_some() {
+                self.settle(on);
+            }
+        }
     }
 
     fn answer(&mut self, on: On, thread: &Thread, turn: u32, call: u32) {
