@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{ObjectId, Sha256};
 use crate::ids::{RoundNumber, TargetNumber};
 use crate::job::By;
+use crate::policy::PathClass;
 use crate::raw::RawJson;
 use crate::tree::RepoPath;
 
@@ -26,6 +27,9 @@ pub struct DiffProduced {
     pub byte_count: u64,
     /// Whether work stopped before the diff was judged good.
     pub partial: bool,
+    /// The classes of changes that it touches, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub touches: Vec<PathClass>,
 }
 
 /// The diff and what `finish` said of it.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::TargetNumber;
+use crate::policy::PathClass;
 
 /// A job was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +21,9 @@ pub struct Created {
     /// Whether a change is taken without an independent review.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skip_review: bool,
+    /// Classes of changes that a diff is not held for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<PathClass>,
     pub app_version: String,
 }
 

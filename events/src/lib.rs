@@ -12,6 +12,7 @@ pub mod diff;
 pub mod evidence;
 pub mod job;
 pub mod outcome;
+pub mod policy;
 pub mod status;
 pub mod system;
 pub mod thread;

@@ -130,15 +130,18 @@ fn object(schema: &Value, root: &Value) -> BoxedStrategy<Value> {
         .boxed()
 }
 
-/// The value without fields that say nothing: a missing one says the same as null, as false, and as
-/// an object without fields.
+/// The value without fields that say nothing: a missing one says the same as null, as false, as
+/// an object without fields, and as a list of nothing.
 fn without_silence(value: &Value) -> Value {
     match value {
         Value::Object(fields) => fields
             .iter()
             .map(|(name, value)| (name.clone(), without_silence(value)))
             .filter(|(_, value)| {
-                !(value.is_null() || *value == json!(false) || *value == json!({}))
+                !(value.is_null()
+                    || *value == json!(false)
+                    || *value == json!({})
+                    || *value == json!([]))
             })
             .collect(),
         Value::Array(items) => items.iter().map(without_silence).collect(),

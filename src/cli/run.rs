@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use cody_events::ids::{JobId, TargetNumber};
 use cody_events::job::Effort;
 use cody_events::outcome::Outcome;
+use cody_events::policy::PathClass;
 
 use super::desk::{self, Desk, Neighbour};
 use super::limits::LimitArgs;
@@ -56,6 +57,10 @@ pub struct RunArgs {
     /// Take the change without an independent review
     #[arg(long)]
     no_review: bool,
+    /// Changes that a diff is not held for: workflows, lockfiles, binaries, large-changes,
+    /// deleted-tests, outward-links
+    #[arg(long, value_name = "CLASS", value_delimiter = ',')]
+    allow: Vec<PathClass>,
     /// Where to leave a patch for each repository
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -168,6 +173,7 @@ fn request(args: &RunArgs) -> Result<JobRequest, anyhow::Error> {
     request.model = args.model.clone().or(request.model);
     request.effort = args.effort.map(Effort::from).or(request.effort);
     request.no_review |= args.no_review;
+    request.allow.extend(&args.allow);
     request.limit(&args.limits.request());
     Ok(request)
 }

@@ -33,6 +33,10 @@ pub async fn run(context: Context, args: ShowArgs) -> Result<Exit, anyhow::Error
     }
     text::put(format_args!("Job {}  {}\n", job.id, job.overview.status().name()))?;
     text::put(format_args!("Created {}  Model {}\n", job.created_at(), job.created.model))?;
+    if !job.created.allow.is_empty() {
+        let classes: Vec<&str> = job.created.allow.iter().map(|class| class.name()).collect();
+        text::put(format_args!("Its diffs may touch {}\n", classes.join(", ")))?;
+    }
     text::put(format_args!("\n{}\n\n", text::printable(job.request.prompt.trim())))?;
     text::put(format_args!("{}", table(&job.overview, &BTreeMap::new(), &context.program)))?;
     for target in job.state.targets.values() {

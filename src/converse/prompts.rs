@@ -14,6 +14,9 @@ How to work:
 - Look before you edit: list, search and view what matters. Match the repository's own style.
 - Do what the request asks, completely, and nothing else. No drive-by clean-ups, no unrelated \
 dependency changes, no weakened, skipped or deleted tests.
+- Changes of what runs by itself (workflows, hooks, settings of editors and package managers), of \
+lock files, of binary or very large files, deleted tests, and links out of the repository are held \
+for a person unless the job allows them. Make one only if the request needs it.
 - Prefer small, exact edits. Keep line endings, encodings and file modes as they are.
 - If you can run commands, run the repository's own checks before you finish. There is no network: \
 what is not installed stays uninstalled.

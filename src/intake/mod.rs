@@ -1,41 +1,35 @@
 //! The room that does not believe a worker: it recomputes tree, patch and hash of a target from the
 //! server's own pack of the base and the blobs in the log, and ends rounds with what it found.
 
+mod cancel;
 mod evidence;
+mod path_policy;
 mod reports;
 mod story;
 mod trees;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cody_events::attempt::Base as PinnedBase;
 use cody_events::diff::{DiffProduced, DiffProducedPayload, Patch};
 use cody_events::digest::{ObjectId, Sha256};
 use cody_events::ids::{CommandId, JobId, TargetNumber};
-use cody_events::job::By;
 use cody_events::outcome::Outcome;
 use cody_events::tree::{Blob, ChangedEntry};
 
-use crate::app::{App, AppError, Asker, Executed};
+use crate::app::{App, AppError, Asker};
 use crate::config::TreeConfig;
-use crate::git::{self, GitError, PackStore, RecordedTree};
+use crate::git::{self, GitError, PackStore, RecordedTree, Touched};
+use crate::job::Command;
 use crate::job::command::FinishTarget;
-use crate::job::{Command, RejectionCode};
 use crate::scan::{Scan, ScanLimits};
 use crate::wire::{AskedTool, ToolsReport};
-
-/// How often a cancelled job's diffs are derived again because a worker changed a tree.
-const CANCEL_TRIES: u32 = 3;
-/// How long those diffs may take together.
-const CANCEL_PATIENCE: Duration = Duration::from_millis(800);
-/// As many diffs as one command's events have room for, next to each target's end.
-const MOST_PARTIAL_DIFFS: usize = 16;
 
 pub use evidence::review_claim;
 pub use reports::{Disbelief, examine_checks, examine_time};
 pub use story::Story;
 
+use path_policy::Touches;
 use trees::{TreeAtHand, Trees};
 
 /// Recomputes what workers report.
@@ -55,6 +49,14 @@ pub struct Derived {
     pub tree: ObjectId,
     pub patch: git::Patch,
     pub diff_hash: Sha256,
+    pub touched: Vec<Touched>,
+}
+
+/// A diff as it is to be recorded, and what a person may have to look at in it.
+struct Produced {
+    facts: DiffProduced,
+    payload: DiffProducedPayload,
+    touches: Touches,
 }
 
 /// A target's tree as a worker needs it.
@@ -130,11 +132,13 @@ impl Intake {
 
     /// The diff of `target` from its base to its latest recorded tree.
     pub async fn derive(&self, job: JobId, target: TargetNumber) -> Result<Derived, IntakeError> {
-        let (base, (tree, patch)) = self
-            .with_tree(job, target, |recorded, tree| Ok((tree, git::write_patch(recorded)?)))
+        let (base, (tree, patch, touched)) = self
+            .with_tree(job, target, |recorded, tree| {
+                Ok((tree, git::write_patch(recorded)?, git::touched(recorded)?))
+            })
             .await?;
         let diff_hash = Sha256::of(&patch.bytes);
-        Ok(Derived { base, tree, patch, diff_hash })
+        Ok(Derived { base, tree, patch, diff_hash, touched })
     }
 
     /// Ends the round of `target`: with its diff, if its tree differs from the base. A round that ends
@@ -163,8 +167,16 @@ impl Intake {
             },
             false => None,
         };
-        let held = diff.as_ref().and_then(|_| evidence::held(outcome, target_state));
+        let mut held = Vec::new();
+        if let Some(diff) = &diff {
+            let allow = state.job.as_ref().map(|job| &job.allow);
+            let is_allowed = |class| allow.is_some_and(|allow| allow.contains(&class));
+            held.extend(evidence::held(outcome, target_state));
+            held.extend(diff.touches.reasons(is_allowed));
+        }
+        reasons.extend(held.iter().map(|reason| format!("Held for a person: {reason}")));
         let evidence = evidence::of(outcome, &story, target_state, reasons);
+        let diff = diff.map(|diff| (diff.facts, diff.payload));
         let finish = FinishTarget { target, outcome, evidence, diff, held };
         let round = target_state.map(|target| target.round.to_string()).unwrap_or_default();
         let id = CommandId::derived(&["finish", &job.to_string(), &target.to_string(), &round]);
@@ -172,56 +184,6 @@ impl Intake {
         self.app.execute(job, id, command, &Asker::room("intake")).await?;
         self.trees.forget(job, target);
         Ok(())
-    }
-
-    /// Cancels a job, and keeps what its unfinished targets have changed so far.
-    pub async fn cancel(
-        &self,
-        job: JobId,
-        by: By,
-        reason: &str,
-        asker: &Asker,
-    ) -> Result<Executed, IntakeError> {
-        for _ in 0..CANCEL_TRIES {
-            // Workers are stopped only after this; what takes long is not worth the wait.
-            let diffs = tokio::time::timeout(CANCEL_PATIENCE, self.partial_diffs(job)).await;
-            let diffs = diffs.unwrap_or_default();
-            match self.try_cancel(job, by, reason, diffs, asker).await {
-                // A tree changed in between.
-                Err(AppError::Rejected(no)) if no.code == RejectionCode::OutOfOrder => {}
-                done => return Ok(done?),
-            }
-        }
-        Ok(self.try_cancel(job, by, reason, Vec::new(), asker).await?)
-    }
-
-    async fn try_cancel(
-        &self,
-        job: JobId,
-        by: By,
-        reason: &str,
-        diffs: Vec<(DiffProduced, DiffProducedPayload)>,
-        asker: &Asker,
-    ) -> Result<Executed, AppError> {
-        let command = Command::CancelJob { by, reason: reason.to_owned(), diffs };
-        self.app.execute(job, self.app.new_command_id(), command, asker).await
-    }
-
-    async fn partial_diffs(&self, job: JobId) -> Vec<(DiffProduced, DiffProducedPayload)> {
-        let state = self.app.state(job).await.unwrap_or_default();
-        let targets = state.job.map(|job| job.targets).unwrap_or_default();
-        let mut diffs = Vec::new();
-        let open = targets.values().filter(|t| t.outcome.is_none() && t.is_changed());
-        for target in open.take(MOST_PARTIAL_DIFFS) {
-            let Ok(story) = Story::read(&self.app, job, target.number).await else { continue };
-            match self.produced(job, target.number, Outcome::Cancelled, &story).await {
-                Ok(diff) => diffs.push(diff),
-                Err(error) => {
-                    tracing::warn!(%job, target = %target.number, %error, "no partial diff is kept");
-                }
-            }
-        }
-        diffs
     }
 
     /// Ends the round of `target` with `outcome`, unless its patch is larger than it may be: then
@@ -272,8 +234,9 @@ impl Intake {
         target: TargetNumber,
         outcome: Outcome,
         story: &Story,
-    ) -> Result<(DiffProduced, DiffProducedPayload), IntakeError> {
+    ) -> Result<Produced, IntakeError> {
         let derived = self.derive(job, target).await?;
+        let touches = Touches::of(&derived.touched, &derived.patch);
         let files = derived.patch.files;
         let facts = DiffProduced {
             target,
@@ -286,6 +249,7 @@ impl Intake {
             deleted_line_count: files.iter().map(|file| file.deleted_line_count).sum(),
             byte_count: derived.patch.bytes.len() as u64,
             partial: outcome != Outcome::DiffReady,
+            touches: touches.classes(),
         };
         let finish = story.finish.clone();
         let payload = DiffProducedPayload {
@@ -295,7 +259,7 @@ impl Intake {
             summary: finish.as_ref().map(|finish| finish.summary.clone()).unwrap_or_default(),
             evidence: finish.map(|finish| finish.evidence).unwrap_or_default(),
         };
-        Ok((facts, payload))
+        Ok(Produced { facts, payload, touches })
     }
 
     /// Examines a worker's report on the tools of a turn, which `asked` are. What its changes make is

@@ -1,11 +1,14 @@
 //! The wishes that a job knows.
 
+use std::collections::BTreeSet;
+
 use cody_events::attempt::{AttemptEnd, AttemptReason, AttemptStarted, Base, Executor};
 use cody_events::diff::{DiffProduced, DiffProducedPayload};
 use cody_events::evidence::{ChecksRan, ChecksRanPayload, RepoScanned, RepoScannedPayload};
 use cody_events::ids::{RequestId, TargetNumber};
 use cody_events::job::{By, CheckSource, Effort, Limits, Location, Policy, TargetKind};
 use cody_events::outcome::Outcome;
+use cody_events::policy::PathClass;
 use cody_events::raw::RawJson;
 use cody_events::thread::{
     CallFailed, CallFailedPayload, CallPermitted, ClaudeTurn, ClaudeTurnPayload, DiffReviewed,
@@ -91,6 +94,8 @@ pub struct CreateJob {
     pub effort: Option<Effort>,
     pub bash: bool,
     pub skip_review: bool,
+    /// Classes of changes that a diff is not held for.
+    pub allow: BTreeSet<PathClass>,
     pub app_version: String,
     pub rules: CreateRules,
 }
@@ -150,6 +155,6 @@ pub struct FinishTarget {
     pub outcome: Outcome,
     pub evidence: Vec<String>,
     pub diff: Option<(DiffProduced, DiffProducedPayload)>,
-    /// Why the diff is kept for a person, if it is.
-    pub held: Option<String>,
+    /// Why the diff is kept for a person, if it is, beside what the rules themselves find.
+    pub held: Vec<String>,
 }

@@ -57,6 +57,7 @@ fn facts(wish: &CreateJob) -> Created {
         checks: wish.checks.source(),
         bash: wish.bash,
         skip_review: wish.skip_review,
+        allow: wish.allow.iter().copied().collect(),
         app_version: wish.app_version.clone(),
     }
 }

@@ -42,6 +42,7 @@ impl Job {
             checks: created.checks,
             bash: created.bash,
             skip_review: created.skip_review,
+            allow: created.allow.iter().copied().collect(),
             paused: false,
             cancelled: false,
             finished: false,

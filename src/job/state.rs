@@ -1,6 +1,6 @@
 //! What a job's events amount to, as far as its rules need to know. Folded from facts alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cody_events::attempt::{AttemptReason, Base, SandboxBackend};
 use cody_events::digest::{ObjectId, Sha256};
@@ -10,6 +10,7 @@ use cody_events::ids::{
 };
 use cody_events::job::{CheckSource, Effort, Limits, Policy, TargetKind};
 use cody_events::outcome::Outcome;
+use cody_events::policy::PathClass;
 use cody_events::thread::{FinishOutcome, Purpose, ReviewVerdict, StopReason};
 
 use super::money::{Money, OpenPermit};
@@ -34,6 +35,7 @@ pub struct Job {
     pub checks: CheckSource,
     pub bash: bool,
     pub skip_review: bool,
+    pub allow: BTreeSet<PathClass>,
     pub paused: bool,
     pub cancelled: bool,
     pub finished: bool,

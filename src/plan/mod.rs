@@ -96,6 +96,7 @@ impl Planner<'_> {
             effort: request.effort,
             bash: !request.no_bash,
             skip_review: request.no_review,
+            allow: request.allow.iter().copied().collect(),
             app_version: env!("CARGO_PKG_VERSION").to_owned(),
             rules: CreateRules {
                 max_targets: self.job.max_targets,

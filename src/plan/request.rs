@@ -3,6 +3,7 @@
 
 use super::LimitsRequest;
 use cody_events::job::{Effort, Policy};
+use cody_events::policy::PathClass;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -60,6 +61,8 @@ pub struct JobRequest {
     pub no_bash: bool,
     /// Whether a change is taken without an independent review.
     pub no_review: bool,
+    /// Classes of changes that a diff is not held for.
+    pub allow: Vec<PathClass>,
 }
 
 impl JobRequest {

@@ -8,6 +8,7 @@ use cody_events::event::Event;
 use cody_events::ids::{RoundNumber, TargetNumber};
 use cody_events::job::By;
 use cody_events::outcome::{Finished, FinishedTarget, Outcome};
+use cody_events::policy::PathClass;
 use serde_json::json;
 
 use super::{Golden, hash, object, path, raw, with};
@@ -53,6 +54,7 @@ fn produced() -> Golden {
         deleted_line_count: 5,
         byte_count: 812,
         partial: true,
+        touches: vec![PathClass::Lockfiles],
     };
     let file = |name: &str, change, binary| ChangedFile {
         path: path(name),

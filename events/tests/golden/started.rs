@@ -14,6 +14,7 @@ use cody_events::job::{
     BudgetChanged, By, Cancelled, CheckSource, Created, CreatedPayload, CreatedTarget, Effort,
     Limits, Location, Paused, Policy, ReasonPayload, Resumed, SharedLimits, TargetKind,
 };
+use cody_events::policy::PathClass;
 use serde_json::json;
 
 use super::{Golden, bare, hash, object, path, raw, with};
@@ -83,6 +84,7 @@ fn created() -> Golden {
         checks: CheckSource::Given,
         bash: true,
         skip_review: true,
+        allow: vec![PathClass::Lockfiles, PathClass::Binaries],
         app_version: "0.1.0".to_owned(),
     };
     let payload = CreatedPayload {
@@ -206,12 +208,12 @@ fn checked() -> Golden {
 }
 
 /// The longest lists that facts may carry, of the widest values. Twenty targets, the most that a job
-/// takes, fit with names of 136 bytes on average; with longer ones the log refuses the event.
+/// takes, fit with names of 122 bytes on average; with longer ones the log refuses the event.
 pub fn largest() -> Vec<Event> {
     let targets = (1..=20).map(|number| CreatedTarget {
         number: TargetNumber(number),
         kind: TargetKind::Github,
-        repository: format!("{}/{}", "o".repeat(39), "n".repeat(85)),
+        repository: format!("{}/{}", "o".repeat(39), "n".repeat(82)),
     });
     let limits = Limits {
         budget_micros: u64::MAX,
@@ -255,6 +257,7 @@ pub fn largest() -> Vec<Event> {
             checks: CheckSource::Detected,
             bash: false,
             skip_review: true,
+            allow: PathClass::ALL.to_vec(),
             app_version: "v".repeat(16),
         }
         .into(),

@@ -188,6 +188,7 @@ pub fn created(targets: u32) -> Created {
         checks: CheckSource::Detected,
         bash: true,
         skip_review: false,
+        allow: Vec::new(),
         app_version: "0.1.0".to_owned(),
     }
 }
@@ -340,6 +341,7 @@ fn produced(target: u32, hash: u8) -> DiffProduced {
         deleted_line_count: 4,
         byte_count: 900,
         partial: false,
+        touches: Vec::new(),
     }
 }
 

@@ -59,8 +59,13 @@ pub(super) fn finish_target(job: &Job, finish: &FinishTarget) -> Result<Vec<Draf
     if let Some((facts, payload)) = &finish.diff {
         check_diff(target, finish.outcome, facts)?;
         drafts.push(draft(facts.clone(), payload));
-        let reason = finish.held.clone().or_else(|| reason_to_hold(target, finish.outcome));
-        drafts.extend(reason.map(|reason| held_draft(facts, reason)));
+        let mut reasons = finish.held.clone();
+        if reasons.is_empty() {
+            reasons = reasons_to_hold(job, target, finish.outcome, facts);
+        }
+        if !reasons.is_empty() {
+            drafts.push(held_draft(facts, reasons.join("\n")));
+        }
         finished.diff = Some(produced(facts));
     }
     drafts.push(finished_draft(&finished, finish.outcome, finish.evidence.clone()));
@@ -123,12 +128,23 @@ fn check_diff(target: &Target, outcome: Outcome, diff: &DiffProduced) -> Result<
     Ok(())
 }
 
-/// Why the rules themselves keep a diff for a person.
-fn reason_to_hold(target: &Target, outcome: Outcome) -> Option<String> {
+/// Why the rules themselves keep a diff for a person, whoever may have forgotten to say so.
+fn reasons_to_hold(
+    job: &Job,
+    target: &Target,
+    outcome: Outcome,
+    diff: &DiffProduced,
+) -> Vec<String> {
+    let mut reasons = Vec::new();
     if outcome == Outcome::Objected {
-        return Some("The independent review still objects after the last repair.".to_owned());
+        reasons.push("The independent review still objects after the last repair.".to_owned());
     }
-    target.lacks_sandbox().then(|| "No sandbox worked, so the checks could not run.".to_owned())
+    if target.lacks_sandbox() {
+        reasons.push("No sandbox worked, so the checks could not run.".to_owned());
+    }
+    let touched = diff.touches.iter().filter(|class| !job.allow.contains(class));
+    reasons.extend(touched.map(|class| format!("It touches `{class}`, which its job allows not.")));
+    reasons
 }
 
 fn held_draft(diff: &DiffProduced, reason: String) -> Draft {

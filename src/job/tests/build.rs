@@ -64,6 +64,7 @@ pub fn created(targets: u32) -> Created {
         checks: CheckSource::Detected,
         bash: true,
         skip_review: false,
+        allow: Vec::new(),
         app_version: "0.1.0".to_owned(),
     }
 }
@@ -288,6 +289,7 @@ impl On {
             deleted_line_count: 1,
             byte_count: 100,
             partial,
+            touches: Vec::new(),
         }
     }
 
@@ -304,7 +306,7 @@ impl On {
             outcome,
             evidence: vec!["It was seen.".to_owned()],
             diff: diff.map(|facts| (facts, payload)),
-            held: None,
+            held: Vec::new(),
         }))
     }
 

@@ -10,6 +10,7 @@ use cody_events::job::{By, Cancelled};
 use cody_events::outcome::{
     Finished, FinishedTarget, Outcome, ReopenReason, TargetFinished, TargetReopened,
 };
+use cody_events::policy::PathClass;
 use cody_events::thread::{DiffReviewed, FinishOutcome, Purpose, ReviewVerdict, StopReason};
 
 use super::build::*;
@@ -286,4 +287,24 @@ fn a_retry_starts_over_and_a_raised_budget_goes_on() {
             1,
             NextStep::RunTools { thread: ThreadNumber(1), turn: cody_events::ids::TurnNumber(1) },
         );
+}
+
+#[test]
+fn a_diff_that_touches_what_its_job_does_not_allow_is_held_whoever_forgets_to_say_so() {
+    let touches = vec![PathClass::Workflows, PathClass::Lockfiles];
+    let diff = DiffProduced { touches, ..ONE.diff(1, false) };
+    let when = at(Stage::Accepted).when(ONE.finish(Outcome::DiffReady, Some(diff.clone())));
+    let comment: CommentPayload =
+        serde_json::from_str(when.drafts()[1].payload.as_deref().unwrap()).unwrap();
+    assert_eq!(
+        comment.comment,
+        "It touches `workflows`, which its job allows not.\n\
+         It touches `lockfiles`, which its job allows not."
+    );
+    when.then([
+        diff.clone().into(),
+        held(ONE, &diff),
+        finished(ONE, Outcome::DiffReady, Some(1), Some(1), 2 * COST),
+        all_finished(&[Outcome::DiffReady], 2 * COST),
+    ]);
 }

@@ -34,6 +34,7 @@ pub fn wish(targets: u32) -> CreateJob {
         effort: None,
         bash: true,
         skip_review: false,
+        allow: std::collections::BTreeSet::new(),
         app_version: "0.1.0".to_owned(),
         rules: CreateRules {
             max_targets: 5,

@@ -6,6 +6,7 @@ mod machine;
 mod neighbours;
 mod network;
 mod places;
+mod policy;
 mod repository;
 mod tree;
 

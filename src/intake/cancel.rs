@@ -1,0 +1,71 @@
+//! The end of a whole job at somebody's wish, which keeps what was changed so far.
+
+use std::time::Duration;
+
+use cody_events::diff::{DiffProduced, DiffProducedPayload};
+use cody_events::ids::JobId;
+use cody_events::job::By;
+use cody_events::outcome::Outcome;
+
+use super::{Intake, IntakeError, Story};
+use crate::app::{AppError, Asker, Executed};
+use crate::job::{Command, RejectionCode};
+
+/// How often a cancelled job's diffs are derived again because a worker changed a tree.
+const CANCEL_TRIES: u32 = 3;
+/// How long those diffs may take together.
+const CANCEL_PATIENCE: Duration = Duration::from_millis(800);
+/// As many diffs as one command's events have room for, next to each target's end.
+const MOST_PARTIAL_DIFFS: usize = 16;
+
+impl Intake {
+    /// Cancels a job, and keeps what its unfinished targets have changed so far.
+    pub async fn cancel(
+        &self,
+        job: JobId,
+        by: By,
+        reason: &str,
+        asker: &Asker,
+    ) -> Result<Executed, IntakeError> {
+        for _ in 0..CANCEL_TRIES {
+            // Workers are stopped only after this; what takes long is not worth the wait.
+            let diffs = tokio::time::timeout(CANCEL_PATIENCE, self.partial_diffs(job)).await;
+            let diffs = diffs.unwrap_or_default();
+            match self.try_cancel(job, by, reason, diffs, asker).await {
+                // A tree changed in between.
+                Err(AppError::Rejected(no)) if no.code == RejectionCode::OutOfOrder => {}
+                done => return Ok(done?),
+            }
+        }
+        Ok(self.try_cancel(job, by, reason, Vec::new(), asker).await?)
+    }
+
+    async fn try_cancel(
+        &self,
+        job: JobId,
+        by: By,
+        reason: &str,
+        diffs: Vec<(DiffProduced, DiffProducedPayload)>,
+        asker: &Asker,
+    ) -> Result<Executed, AppError> {
+        let command = Command::CancelJob { by, reason: reason.to_owned(), diffs };
+        self.app.execute(job, self.app.new_command_id(), command, asker).await
+    }
+
+    async fn partial_diffs(&self, job: JobId) -> Vec<(DiffProduced, DiffProducedPayload)> {
+        let state = self.app.state(job).await.unwrap_or_default();
+        let targets = state.job.map(|job| job.targets).unwrap_or_default();
+        let mut diffs = Vec::new();
+        let open = targets.values().filter(|t| t.outcome.is_none() && t.is_changed());
+        for target in open.take(MOST_PARTIAL_DIFFS) {
+            let Ok(story) = Story::read(&self.app, job, target.number).await else { continue };
+            match self.produced(job, target.number, Outcome::Cancelled, &story).await {
+                Ok(diff) => diffs.push((diff.facts, diff.payload)),
+                Err(error) => {
+                    tracing::warn!(%job, target = %target.number, %error, "no partial diff is kept");
+                }
+            }
+        }
+        diffs
+    }
+}
