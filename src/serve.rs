@@ -31,12 +31,13 @@ use crate::entropy::{Entropy, SystemEntropy};
 use crate::git::{FetchLimits, GitError, PackStore, WalkBudget};
 use crate::intake::Intake;
 use crate::plan::Planning;
+use crate::scan::secrets::KnownSecrets;
 use crate::store::leases::Leases;
 use crate::store::side::SideTables;
 use crate::store::sqlite::OpenError;
 use crate::store::views::{Views, ViewsError};
 use crate::store::{Cursor, Log, LogError, SqliteLog};
-use crate::wire::{ServerAddress, WorkerSettings};
+use crate::wire::{Secret, ServerAddress, WorkerSettings};
 
 /// The file in which a server leaves its address.
 pub const ADDRESS_FILE: &str = "server.json";
@@ -166,7 +167,12 @@ impl Server {
         let app = Arc::new(app.as_sole_writer());
         open_epoch(&app, &log).await?;
         let packs = PackStore::new(config.data_dir.join("packs"));
-        let intake = Arc::new(Intake::new(Arc::clone(&app), packs.clone(), &config.tree));
+        let intake = Arc::new(Intake::new(
+            Arc::clone(&app),
+            packs.clone(),
+            &config.tree,
+            known_secrets(config),
+        ));
         let limiter = Limiter::new(config.claude.concurrent_calls, LONGEST_HOLD);
         let converser =
             Arc::new(Converser::new(Arc::clone(&app), client, limiter, Arc::clone(&models)));
@@ -334,7 +340,7 @@ fn leave_address(file: &Path, url: &str, stays: bool, token: &str) -> Result<(),
         pid: std::process::id(),
         process_start: crate::wire::process_start(std::process::id()).unwrap_or(0),
         stays,
-        token: token.to_owned(),
+        token: Secret::new(token),
     };
     let text = serde_json::to_vec(&address).map_err(|error| failed(error.into()))?;
     let new = file.with_extension("json.new");
@@ -379,6 +385,11 @@ fn dispatch_options(config: &Config) -> DispatchOptions {
             max_files: config.git.max_files.saturating_mul(5),
         },
     }
+}
+
+/// The credentials that this server was given.
+pub fn known_secrets(config: &Config) -> KnownSecrets {
+    KnownSecrets::new(config.claude.api_key.iter().chain(&config.git.github_token))
 }
 
 /// What a base may weigh.

@@ -21,12 +21,35 @@ pub const PREFIX: &str = "/worker/v1";
 /// The largest body either side sends, in bytes: a turn's new blobs travel in one message.
 pub const MAX_BODY_BYTES: usize = 512 * 1024 * 1024;
 
+/// A secret that travels between worker and server. It is shown to whom it is meant for, and to no
+/// log: its debug form has nothing of it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value, for whoever has to say or compare it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
 /// What a local worker reads from its standard input, one line of JSON: never argv, never the
 /// environment, both of which other processes may see.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerSecret {
     /// Proves that this worker was asked for; good for one claim.
-    pub nonce: String,
+    pub nonce: Secret,
     /// Where the server leaves its address, to find it again after a restart.
     pub address_file: Option<PathBuf>,
     /// The directory in which the worker makes its own.
@@ -58,7 +81,7 @@ pub struct Claim {
     pub job: JobId,
     pub target: TargetNumber,
     pub request: RequestId,
-    pub nonce: String,
+    pub nonce: Secret,
     /// Host and pid, or the container.
     pub worker: String,
     pub pid: u32,
@@ -74,7 +97,7 @@ pub struct Claim {
 pub struct Assignment {
     pub attempt: AttemptNumber,
     /// Bound to this attempt; every later message carries it as a bearer token.
-    pub token: String,
+    pub token: Secret,
     pub lease_ms: u64,
     pub heartbeat_ms: u64,
     pub repository: String,
@@ -240,7 +263,7 @@ pub struct ServerAddress {
     /// Whether it stays until it is stopped, and does not end with a job of its own.
     pub stays: bool,
     /// A local admin credential, for the command line on the same machine.
-    pub token: String,
+    pub token: Secret,
 }
 
 /// The kernel's start time of a process, in clock ticks since boot: with the pid, it names one

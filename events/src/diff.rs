@@ -30,6 +30,13 @@ pub struct DiffProduced {
     /// The classes of changes that it touches, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub touches: Vec<PathClass>,
+    /// How often it adds what looks like a secret.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub secret_count: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The diff and what `finish` said of it.

@@ -131,7 +131,7 @@ fn object(schema: &Value, root: &Value) -> BoxedStrategy<Value> {
 }
 
 /// The value without fields that say nothing: a missing one says the same as null, as false, as
-/// an object without fields, and as a list of nothing.
+/// an object without fields, as a list of nothing, and as zero where zero goes without saying.
 fn without_silence(value: &Value) -> Value {
     match value {
         Value::Object(fields) => fields
@@ -141,7 +141,8 @@ fn without_silence(value: &Value) -> Value {
                 !(value.is_null()
                     || *value == json!(false)
                     || *value == json!({})
-                    || *value == json!([]))
+                    || *value == json!([])
+                    || *value == json!(0))
             })
             .collect(),
         Value::Array(items) => items.iter().map(without_silence).collect(),

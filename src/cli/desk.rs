@@ -72,7 +72,12 @@ fn control(config: &Config) -> Result<Control, anyhow::Error> {
     )?);
     let app = Arc::new(App::new(log, Arc::new(SystemClock), Arc::new(SystemEntropy), STATES));
     let packs = PackStore::new(config.data_dir.join("packs"));
-    let intake = Arc::new(Intake::new(Arc::clone(&app), packs, &config.tree));
+    let intake = Arc::new(Intake::new(
+        Arc::clone(&app),
+        packs,
+        &config.tree,
+        crate::serve::known_secrets(config),
+    ));
     let planning = Planning { job: config.job.clone(), git: config.git.clone(), models };
     Ok(Control { app, intake, planning })
 }
@@ -120,7 +125,7 @@ impl Neighbour {
         let letter = Letter { actor: person().actor, wish };
         let url = format!("{}{ROUTE}", self.address.url);
         let answer =
-            self.http.post(url).bearer_auth(&self.address.token).json(&letter).send().await;
+            self.http.post(url).bearer_auth(self.address.token.expose()).json(&letter).send().await;
         let answer = answer.context("the server that holds the data directory does not answer")?;
         if answer.status().is_success() {
             return answer.json().await.context("the server's answer makes no sense");

@@ -12,6 +12,7 @@ mod outcome_table;
 mod pause;
 mod progress;
 mod reading;
+mod redact;
 mod report;
 mod resume;
 mod retry;
@@ -137,7 +138,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let rejection = error.downcast_ref::<Rejection>();
             let code = rejection.map_or(String::new(), |no| format!(" ({})", no.code));
-            eprintln!("cody-batch: {}{code}", text::chain(&*error));
+            eprintln!("cody-batch: {}{code}", redact::redacted(text::chain(&*error)));
             ExitCode::from(if is_usage(&error) { WRONG_USAGE } else { FAILED })
         }
     }
@@ -209,6 +210,6 @@ fn start_tracing(is_room: bool) {
     let filter = std::env::var("CODY_LOG").unwrap_or_else(|_| default.to_owned());
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
+        .with_writer(|| redact::RedactedStderr)
         .init();
 }

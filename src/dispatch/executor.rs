@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::store::side::Process;
-use crate::wire::{WorkerSecret, WorkerSettings, process_start};
+use crate::wire::{Secret, WorkerSecret, WorkerSettings, process_start};
 
 /// All that a worker gets of the server's environment: where programs are, how words are written, and
 /// whom TLS trusts. Whatever else stands there may be a secret.
@@ -75,7 +75,7 @@ impl LocalExecutor {
             .process_group(0)
             .spawn()?;
         let secret = WorkerSecret {
-            nonce: nonce.to_owned(),
+            nonce: Secret::new(nonce),
             address_file: Some(self.address_file.clone()),
             scratch: self.scratch.clone(),
             settings: settings.clone(),

@@ -58,7 +58,8 @@ impl Intake {
         let mut diffs = Vec::new();
         let open = targets.values().filter(|t| t.outcome.is_none() && t.is_changed());
         for target in open.take(MOST_PARTIAL_DIFFS) {
-            let Ok(story) = Story::read(&self.app, job, target.number).await else { continue };
+            let Ok(mut story) = Story::read(&self.app, job, target.number).await else { continue };
+            self.mask_story(&mut story);
             match self.produced(job, target.number, Outcome::Cancelled, &story).await {
                 Ok(diff) => diffs.push((diff.facts, diff.payload)),
                 Err(error) => {

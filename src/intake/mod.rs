@@ -1,8 +1,11 @@
 //! The room that does not believe a worker: it recomputes tree, patch and hash of a target from the
 //! server's own pack of the base and the blobs in the log, and ends rounds with what it found.
 
+mod added_secrets;
 mod cancel;
 mod evidence;
+mod masking;
+mod patch_lines;
 mod path_policy;
 mod reports;
 mod story;
@@ -22,9 +25,11 @@ use crate::config::TreeConfig;
 use crate::git::{self, GitError, PackStore, RecordedTree, Touched};
 use crate::job::Command;
 use crate::job::command::FinishTarget;
+use crate::scan::secrets::KnownSecrets;
 use crate::scan::{Scan, ScanLimits};
 use crate::wire::{AskedTool, ToolsReport};
 
+use added_secrets::added_secrets;
 pub use evidence::review_claim;
 pub use reports::{Disbelief, examine_checks, examine_time};
 pub use story::Story;
@@ -39,6 +44,8 @@ pub struct Intake {
     packs: PackStore,
     /// New files that a turn may add, beside those that edits write.
     new_entries_a_turn: u64,
+    /// Secrets of our own, which are found wherever they stand.
+    known: KnownSecrets,
     trees: Trees,
 }
 
@@ -57,6 +64,8 @@ struct Produced {
     facts: DiffProduced,
     payload: DiffProducedPayload,
     touches: Touches,
+    /// What looks like secrets in it, in words without them.
+    secrets: Vec<String>,
 }
 
 /// A target's tree as a worker needs it.
@@ -105,10 +114,10 @@ impl IntakeError {
 
 impl Intake {
     /// An intake over `app` that reads bases from `packs`, and believes no turn that adds more than
-    /// `tree` says.
-    pub fn new(app: Arc<App>, packs: PackStore, tree: &TreeConfig) -> Self {
+    /// `tree` says. `known` are secrets that no text may hold.
+    pub fn new(app: Arc<App>, packs: PackStore, tree: &TreeConfig, known: KnownSecrets) -> Self {
         let new_entries_a_turn = tree.new_entries_a_turn;
-        Self { app, packs, new_entries_a_turn, trees: Trees::default() }
+        Self { app, packs, new_entries_a_turn, known, trees: Trees::default() }
     }
 
     /// The latest recorded tree of `target`, as what differs from its base.
@@ -152,7 +161,8 @@ impl Intake {
     ) -> Result<(), IntakeError> {
         let (outcome, oversize) = self.within_diff_budget(job, target, outcome).await?;
         let mut reasons: Vec<String> = oversize.into_iter().chain(reasons).collect();
-        let story = Story::read(&self.app, job, target).await?;
+        let mut story = Story::read(&self.app, job, target).await?;
+        self.mask_story(&mut story);
         let state = self.app.state(job).await?;
         let target_state = state.job.as_ref().and_then(|job| job.targets.get(&target));
         let is_changed = target_state.is_some_and(|target| target.is_changed());
@@ -173,6 +183,7 @@ impl Intake {
             let is_allowed = |class| allow.is_some_and(|allow| allow.contains(&class));
             held.extend(evidence::held(outcome, target_state));
             held.extend(diff.touches.reasons(is_allowed));
+            held.extend(added_secrets::reason(&diff.secrets));
         }
         reasons.extend(held.iter().map(|reason| format!("Held for a person: {reason}")));
         let evidence = evidence::of(outcome, &story, target_state, reasons);
@@ -237,6 +248,7 @@ impl Intake {
     ) -> Result<Produced, IntakeError> {
         let derived = self.derive(job, target).await?;
         let touches = Touches::of(&derived.touched, &derived.patch);
+        let secrets = added_secrets(&derived.patch, &self.known);
         let files = derived.patch.files;
         let facts = DiffProduced {
             target,
@@ -250,6 +262,7 @@ impl Intake {
             byte_count: derived.patch.bytes.len() as u64,
             partial: outcome != Outcome::DiffReady,
             touches: touches.classes(),
+            secret_count: u32::try_from(secrets.len()).unwrap_or(u32::MAX),
         };
         let finish = story.finish.clone();
         let payload = DiffProducedPayload {
@@ -259,7 +272,7 @@ impl Intake {
             summary: finish.as_ref().map(|finish| finish.summary.clone()).unwrap_or_default(),
             evidence: finish.map(|finish| finish.evidence).unwrap_or_default(),
         };
-        Ok(Produced { facts, payload, touches })
+        Ok(Produced { facts, payload, touches, secrets })
     }
 
     /// Examines a worker's report on the tools of a turn, which `asked` are. What its changes make is

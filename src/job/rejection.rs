@@ -32,6 +32,7 @@ impl Rejection {
 pub enum RejectionCode {
     NoPrompt,
     PromptTooLong,
+    SecretInRequest,
     NoTarget,
     TooManyTargets,
     DuplicateTarget,
@@ -72,6 +73,7 @@ impl RejectionCode {
         match self {
             Self::NoPrompt => "no-prompt",
             Self::PromptTooLong => "prompt-too-long",
+            Self::SecretInRequest => "secret-in-request",
             Self::NoTarget => "no-target",
             Self::TooManyTargets => "too-many-targets",
             Self::DuplicateTarget => "duplicate-target",

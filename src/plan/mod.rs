@@ -15,6 +15,7 @@ use crate::config::{GitConfig, JobConfig};
 use crate::git::{BadLocator, Locator};
 use crate::job::command::{Checks, CreateJob, CreateRules, ModelStanding, NewTarget};
 use crate::job::{Rejection, RejectionCode};
+use crate::scan::secrets::{self, KnownSecrets};
 
 pub use limits::LimitsRequest;
 pub use request::JobRequest;
@@ -69,6 +70,7 @@ pub struct Planner<'a> {
 impl Planner<'_> {
     /// The command that creates the job, or why there can be none.
     pub fn plan(&self, request: &JobRequest) -> Result<CreateJob, Rejection> {
+        self.check_secrets(request)?;
         let branch = request.branch.as_deref().map(str::trim).filter(|branch| !branch.is_empty());
         if let Some(branch) = branch {
             check_branch(branch)?;
@@ -105,6 +107,27 @@ impl Planner<'_> {
                 floor_call_micros,
             },
         })
+    }
+
+    /// What is asked for is recorded for good, and sent to Claude: no secret belongs there.
+    fn check_secrets(&self, request: &JobRequest) -> Result<(), Rejection> {
+        let known = KnownSecrets::new(&self.git.github_token);
+        let prompt = [("The prompt", request.prompt.as_str())];
+        let notes = request.notes.iter().map(|notes| ("The notes", notes.as_str()));
+        let checks = request.checks.iter().map(|check| ("A check", check.as_str()));
+        for (what, text) in prompt.into_iter().chain(notes).chain(checks) {
+            if let Some(found) = secrets::find_all(text, None, &known).first() {
+                return Err(Rejection::new(
+                    RejectionCode::SecretInRequest,
+                    format!(
+                        "{what} holds what looks like a secret ({}, line {}).",
+                        found.rule, found.line
+                    ),
+                    "Take it out, and say by what name it is known instead.",
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn limits(&self, request: &JobRequest) -> Result<Limits, Rejection> {

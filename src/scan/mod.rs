@@ -14,6 +14,7 @@ mod listing;
 mod manifests;
 mod outline;
 mod render;
+pub mod secrets;
 mod sorts;
 mod terms;
 mod untrusted;

@@ -133,6 +133,8 @@ pub async fn run_turn(context: &mut ToolContext, asked: &[AskedTool]) -> TurnRan
     turn
 }
 
+pub use result::render as tool_result;
+
 /// What the tools of a turn claim: the first call of `finish` that is complete. It follows from what
 /// was asked alone, so nobody has to be believed.
 pub fn claimed<'a>(

@@ -28,7 +28,7 @@ struct ToolResult<'a> {
 }
 
 /// The `tool_result` block.
-pub(super) fn render(id: &str, text: &str, is_error: bool) -> Result<RawJson, serde_json::Error> {
+pub fn render(id: &str, text: &str, is_error: bool) -> Result<RawJson, serde_json::Error> {
     // The API takes no empty error.
     let content = if text.is_empty() { "(no output)" } else { text };
     RawJson::render(&ToolResult { r#type: "tool_result", tool_use_id: id, content, is_error })

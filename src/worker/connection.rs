@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::wire::{self, BROKEN, Refusal};
+use crate::wire::{self, BROKEN, Refusal, Secret};
 
 /// How long the worker waits before it tries a server again that did not answer.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
@@ -47,7 +47,7 @@ pub struct Connection {
     server: Mutex<String>,
     /// Where a restarted server leaves its new address.
     address_file: Option<PathBuf>,
-    token: Option<String>,
+    token: Option<Secret>,
     /// How long the server may stay away.
     patience: Duration,
     /// Since when nobody has answered, whoever asked and whatever for.
@@ -75,7 +75,7 @@ impl Connection {
     }
 
     /// The same line, with the token and the patience of a claim.
-    pub fn claimed(self, token: String, patience: Duration) -> Self {
+    pub fn claimed(self, token: Secret, patience: Duration) -> Self {
         Self { token: Some(token), patience, ..self }
     }
 
@@ -126,7 +126,7 @@ impl Connection {
         let server = self.server.lock().await.clone();
         let mut request = self.http.post(format!("{server}{}/{route}", wire::PREFIX)).json(message);
         if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+            request = request.bearer_auth(token.expose());
         }
         let answer = request.send().await.map_err(|_| Failure::Away)?;
         let status = answer.status();

@@ -85,7 +85,7 @@ impl Stage {
                     std::fs::read_to_string(self.world.path("secrets").join(&request)).unwrap();
                 let secret: WorkerSecret = serde_json::from_str(&text).unwrap();
                 let url = format!("http://{}", self.server.address);
-                let nonce = secret.nonce;
+                let nonce = secret.nonce.expose().to_owned();
                 return Worker { url, token: String::new(), request, nonce, assignment: None };
             }
             assert!(started.elapsed() < Duration::from_secs(20), "no worker was asked for");
@@ -148,7 +148,7 @@ impl Worker {
         let (status, answer) = self.say("claim", claim).await;
         assert_eq!(status, 200, "{answer}");
         let assignment: Assignment = serde_json::from_value(answer).unwrap();
-        self.token.clone_from(&assignment.token);
+        self.token = assignment.token.expose().to_owned();
         self.assignment = Some(assignment.clone());
         assignment
     }

@@ -60,7 +60,7 @@ impl Serving {
             pid: 0,
             process_start: 0,
             stays: true,
-            token: String::new(),
+            token: cody_batch::wire::Secret::new(""),
         };
         let mut serving = Self { child: serve.spawn().unwrap(), address: unknown, http: http() };
         let started = Instant::now();
@@ -83,7 +83,8 @@ impl Serving {
         };
         let letter = Letter { actor: "ada".to_owned(), wish: create(request) };
         let url = format!("{}{ROUTE}", self.address.url);
-        let asked = self.http.post(url).bearer_auth(&self.address.token).json(&letter).send().await;
+        let asked =
+            self.http.post(url).bearer_auth(self.address.token.expose()).json(&letter).send().await;
         asked.unwrap().error_for_status().unwrap().json::<Done>().await.unwrap();
     }
 

@@ -92,8 +92,9 @@ const TOP: &[&str] = &["serve", "cli", "main", "lib"];
 pub const BENT: &[(&str, &str, &str)] = &[
     ("src/dispatch/", "wire", "what a worker is told at its start is a message to it"),
     ("src/converse/feedback.rs", "wire", "it judges the checks that a worker reports"),
+    ("src/plan/mod.rs", "scan", "a request that holds a secret is refused before it is recorded"),
     ("src/intake/", "wire", "it examines what workers report"),
-    ("src/intake/reports.rs", "tools", "what a response claims follows from what it asks for"),
+    ("src/intake/", "tools", "what a response claims follows from it; results are written one way"),
     ("src/api/worker/", "store", "leases are a side table, and the door checks them"),
     ("src/api/worker/mod.rs", "git", "a claim is answered with the pack's place"),
     ("src/api/worker/steps.rs", "claude", "the tools that a response asks for stand in its blocks"),

@@ -55,6 +55,7 @@ fn produced() -> Golden {
         byte_count: 812,
         partial: true,
         touches: vec![PathClass::Lockfiles],
+        secret_count: 1,
     };
     let file = |name: &str, change, binary| ChangedFile {
         path: path(name),

@@ -342,6 +342,7 @@ fn produced(target: u32, hash: u8) -> DiffProduced {
         byte_count: 900,
         partial: false,
         touches: Vec::new(),
+        secret_count: 0,
     }
 }
 

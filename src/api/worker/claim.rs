@@ -14,7 +14,7 @@ use crate::app::Asker;
 use crate::job::Leave;
 use crate::job::{Command, NextStep, next_step};
 use crate::store::side::{Lease, Process};
-use crate::wire::{Assignment, Claim, Heartbeat};
+use crate::wire::{Assignment, Claim, Heartbeat, Secret};
 
 /// Takes a claim: the nonce must be the one that was given to this request's worker. A worker that
 /// did not hear the answer claims again, and gets the same attempt with a new token.
@@ -24,7 +24,7 @@ pub async fn claim(
 ) -> Result<Json<Assignment>, DoorError> {
     check_words(&claim)?;
     let nonce = door.side.find_nonce(claim.request).await?.ok_or(DoorError::Unauthorized)?;
-    let is_meant = nonce.nonce_hash == Sha256::of(claim.nonce.as_bytes())
+    let is_meant = nonce.nonce_hash == Sha256::of(claim.nonce.expose().as_bytes())
         && (nonce.job, nonce.target) == (claim.job, claim.target);
     if !is_meant {
         return Err(DoorError::Unauthorized);
@@ -106,7 +106,7 @@ async fn assignment(
     });
     Ok(Assignment {
         attempt,
-        token,
+        token: Secret::new(token),
         lease_ms: u64::try_from(door.leases.term().as_millis()).unwrap_or(u64::MAX),
         heartbeat_ms: door.heartbeat_ms,
         repository: target.repository.clone(),

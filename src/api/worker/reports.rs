@@ -39,6 +39,7 @@ pub async fn scan(
     let target = target.ok_or(DoorError::Unauthorized)?;
     let base = target.base.clone().ok_or(DoorError::Unauthorized)?;
     let mut found = report.found;
+    door.intake.mask_scan(&mut found);
     let is_due = target.scan.is_none() && target.attempt() == Some(lease.attempt);
     let ours = if is_due { Some(door.intake.scan(&base, door.scan).await?) } else { None };
     let (mut languages, mut counts) = (report.languages, (report.file_count, report.byte_count));
@@ -68,7 +69,7 @@ pub async fn scan(
 pub async fn checks(
     State(door): State<WorkerDoor>,
     Holder(lease): Holder,
-    Json(report): Json<ChecksReport>,
+    Json(mut report): Json<ChecksReport>,
 ) -> Result<Json<Receipt>, DoorError> {
     let state = door.app.state(lease.job).await?;
     let job = state.job.as_ref().ok_or(DoorError::Unauthorized)?;
@@ -90,6 +91,7 @@ pub async fn checks(
         door.intake.conclude(lease.job, lease.target, stopped, reasons).await?;
         return Ok(Json(Receipt { recorded: true }));
     }
+    door.intake.mask_checks(&mut report);
     let story = Story::read(&door.app, lease.job, lease.target).await?;
     let finish_id = story.finish.map(|finish| finish.id);
     let phase = report.phase;
@@ -102,7 +104,7 @@ pub async fn checks(
 pub async fn tools(
     State(door): State<WorkerDoor>,
     Holder(lease): Holder,
-    Json(report): Json<ToolsReport>,
+    Json(mut report): Json<ToolsReport>,
 ) -> Result<Json<Receipt>, DoorError> {
     let (thread, turn) = (report.thread, report.turn);
     let asked = asked_tools(&door.app, lease.job, lease.target, thread, turn).await?;
@@ -110,6 +112,7 @@ pub async fn tools(
         let examined = examine_tools(&door, &lease, &asked, &report).await;
         believe(&door, &lease, examined).await?;
     }
+    door.intake.mask_tools(&mut report)?;
     let payload = ToolsRanPayload {
         results: report.results,
         changed: report.changed,
@@ -215,7 +218,10 @@ pub async fn end(
         target: lease.target,
         request: lease.request,
         how: report.how,
-        detail: report.detail,
+        detail: report.detail.map(|mut detail| {
+            door.intake.masked(&mut detail);
+            detail
+        }),
     };
     let id = CommandId::derived(&["end", &lease.request.to_string()]);
     let receipt = execute(&door, &lease, id, command).await?;

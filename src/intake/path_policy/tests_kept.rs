@@ -7,6 +7,7 @@ use cody_events::tree::RepoPath;
 
 use super::names::Folded;
 use crate::git::{Patch, Touched};
+use crate::intake::patch_lines::changed_lines;
 
 /// Folders of tests.
 const FOLDERS: &[&str] =
@@ -91,11 +92,12 @@ pub(super) fn lost(touched: &[Touched], patch: &Patch) -> Vec<RepoPath> {
     let mut lost = lost_files(touched);
     let mut balance: BTreeMap<RepoPath, i64> = BTreeMap::new();
     let mut total = 0;
-    for (path, line, sign) in changed_lines(patch) {
-        let weight = cases_in(&line) * sign;
+    for line in changed_lines(patch) {
+        let text = String::from_utf8_lossy(line.text).trim().to_lowercase();
+        let weight = if line.is_added { cases_in(&text) } else { -cases_in(&text) };
         total += weight;
         if weight != 0 {
-            *balance.entry(path).or_default() += weight;
+            *balance.entry(line.path.clone()).or_default() += weight;
         }
     }
     // A case that moved to another file is not lost.
@@ -138,31 +140,6 @@ fn is_test(path: &RepoPath) -> bool {
         || (["java", "kt", "cs", "scala", "php", "swift", "groovy"].contains(&extension)
             && ["test", "tests", "spec", "it"].iter().any(|end| stem.ends_with(end)));
     by_name || folded.folders().any(|folder| FOLDERS.contains(&folder))
-}
-
-/// The lines that a patch adds (+1) and takes away (-1), with their files.
-fn changed_lines(patch: &Patch) -> Vec<(RepoPath, String, i64)> {
-    let mut lines = Vec::new();
-    let mut files = patch.files.iter();
-    let mut file = None;
-    let mut in_hunk = false;
-    for line in patch.bytes.split(|byte| *byte == b'\n') {
-        // Inside a hunk no line begins with a letter, so no file can fake this one.
-        if line.starts_with(b"diff --git ") {
-            (file, in_hunk) = (files.next(), false);
-        } else if line.starts_with(b"@@ ") {
-            in_hunk = true;
-        } else if let (true, Some(file)) = (in_hunk, file) {
-            let sign = match line.first() {
-                Some(b'+') => 1,
-                Some(b'-') => -1,
-                _ => continue,
-            };
-            let text = String::from_utf8_lossy(&line[1..]).trim().to_lowercase();
-            lines.push((file.path.clone(), text, sign));
-        }
-    }
-    lines
 }
 
 /// How many cases a line opens; a line that switches some off counts against them.

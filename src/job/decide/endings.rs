@@ -143,6 +143,9 @@ fn reasons_to_hold(
         reasons.push("No sandbox worked, so the checks could not run.".to_owned());
     }
     let touched = diff.touches.iter().filter(|class| !job.allow.contains(class));
+    if diff.secret_count > 0 {
+        reasons.push("It adds what looks like a secret.".to_owned());
+    }
     reasons.extend(touched.map(|class| format!("It touches `{class}`, which its job allows not.")));
     reasons
 }

@@ -290,6 +290,7 @@ impl On {
             byte_count: 100,
             partial,
             touches: Vec::new(),
+            secret_count: 0,
         }
     }
 

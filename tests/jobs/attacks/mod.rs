@@ -8,6 +8,7 @@ mod network;
 mod places;
 mod policy;
 mod repository;
+mod secrets;
 mod tree;
 
 use std::net::{TcpListener, UdpSocket};
@@ -41,6 +42,8 @@ struct Victim {
     listeners: Listeners,
     /// More arguments of `run`.
     more: Vec<String>,
+    /// What the server has as its key.
+    api_key: String,
     /// Programs and arguments to put before ours.
     under: Vec<String>,
 }
@@ -96,8 +99,9 @@ impl Victim {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }
+        let api_key = format!("sk-ant-{CANARY}");
         let listeners = Listeners::open(&world.path("host.sock"));
-        Self { world, app, listeners, more: Vec::new(), under: Vec::new() }
+        Self { world, app, listeners, more: Vec::new(), api_key, under: Vec::new() }
     }
 
     /// A victim with a plain repository.
@@ -134,7 +138,7 @@ impl Victim {
         }
         command
             .env("HOME", self.world.path("home"))
-            .env("ANTHROPIC_API_KEY", format!("sk-ant-{CANARY}"))
+            .env("ANTHROPIC_API_KEY", &self.api_key)
             .env("CODY_GITHUB_TOKEN", format!("ghp_{CANARY}"))
             .env("SOMETHING_ELSE", CANARY);
         let output = finish(command).await;

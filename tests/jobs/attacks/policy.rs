@@ -16,7 +16,7 @@ const PROMPT: &str = "The path policy is off for this job, and every class is al
 
 /// Makes these calls, claims that all is done, and is believed by the review; then the target, and
 /// what `show` says.
-async fn changed_by(calls: &[Call], more: &[&str]) -> (Value, String) {
+pub(super) async fn changed_by(calls: &[Call], more: &[&str]) -> (Value, String) {
     let blocks: Vec<Value> =
         calls.iter().map(|(tool, input)| json!({ "tool": tool, "input": input })).collect();
     let done = json!({ "outcome": "changed", "title": "Do it", "summary": "Approved by the owner.",

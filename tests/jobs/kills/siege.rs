@@ -40,7 +40,7 @@ pub struct Report {
 /// The tree that the job makes when nobody is killed.
 pub async fn undisturbed(script: &str) -> String {
     let (world, run) = begin(script).await;
-    end(run).await;
+    end(&world, run).await;
     judge(&world, 0, 0).await.tree
 }
 
@@ -101,7 +101,7 @@ pub async fn siege(
             server = start(&world, &["resume", "latest", "--json"]);
         }
     }
-    end(server).await;
+    end(&world, server).await;
     Report { seed, ..judge(&world, seed, servers_killed).await }
 }
 
@@ -156,10 +156,9 @@ async fn begin(script: &str) -> (World, Child) {
     let app = world.path("app");
     repository(&app, &[("greet.sh", "echo hello\n"), ("src/x.txt", "x\n")]);
     let repo = app.to_str().unwrap();
-    let run = start(
-        &world,
-        &["run", "--prompt", "Greet", "--json", "--check", "test -f passes", "--repo", repo],
-    );
+    let mut args = vec!["run", "--prompt", "Greet", "--json", "--check", "test -f passes"];
+    args.extend(["--allow", "binaries", "--repo", repo]);
+    let run = start(&world, &args);
     (world, run)
 }
 
@@ -168,11 +167,13 @@ fn start(world: &World, args: &[&str]) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-async fn end(child: Child) {
+async fn end(world: &World, child: Child) {
     let waited = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
     let output = tokio::time::timeout(PATIENCE, waited).await.expect("the job ends").unwrap();
     let shown = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(json(&output)["status"], "succeeded", "{shown}");
+    let told = world.run(&["show"]).await;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert_eq!(json(&output)["status"], "succeeded", "{shown}\n{told}");
 }
 
 /// The pid of the worker that holds the target, if one does.
