@@ -203,6 +203,8 @@ fn run_ours(runtime: &tokio::runtime::Runtime, url: &str) -> Ours {
     run.args(["run", "--prompt", "Do the work", "--no-checks", "--no-review", "--json", "--repo"])
         .arg(repo.path())
         .env("CODY_DATA_DIR", data.path())
+        // By this the worker is found: it inherits where scratch goes, and not where the data is.
+        .env("TMPDIR", data.path())
         .env("CODY_SCAN", "off")
         .env("ANTHROPIC_API_KEY", "dummy")
         .env("ANTHROPIC_BASE_URL", url.trim_end_matches('/'))
