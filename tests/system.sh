@@ -5,6 +5,8 @@ missing=""
 command -v bwrap >/dev/null 2>&1 || missing="$missing bubblewrap"
 command -v cc >/dev/null 2>&1 || missing="$missing build-essential"
 command -v git >/dev/null 2>&1 || missing="$missing git"
+command -v strace >/dev/null 2>&1 || missing="$missing strace"
+[ -x /usr/bin/python3 ] || missing="$missing python3"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
     echo "missing:$missing (install them, then try again)" >&2
