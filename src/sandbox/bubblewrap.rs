@@ -75,17 +75,7 @@ impl Bubblewrap {
             extra_mounts: extra_mounts.to_vec(),
             etc,
         };
-        let probe = SandboxCommand {
-            script: PROBE.to_owned(),
-            repo: repo.path().to_owned(),
-            git_dir: None,
-            read_only: Vec::new(),
-            cache: None,
-            session: None,
-            env: Vec::new(),
-            timeout: PROBE_TIMEOUT,
-            output_cap: 10_000,
-        };
+        let probe = SandboxCommand::new(PROBE, repo.path(), PROBE_TIMEOUT, 10_000);
         let mut last = String::new();
         // Bubblewrap before 0.8, and some kernels, cannot disable user namespaces inside.
         for can_disable_userns in [true, false] {

@@ -59,6 +59,28 @@ pub struct SandboxCommand {
     pub output_cap: u64,
 }
 
+impl SandboxCommand {
+    /// `script` on `repo`, with nothing else to see.
+    pub fn new(
+        script: impl Into<String>,
+        repo: impl Into<PathBuf>,
+        timeout: Duration,
+        output_cap: u64,
+    ) -> Self {
+        Self {
+            script: script.into(),
+            repo: repo.into(),
+            git_dir: None,
+            read_only: Vec::new(),
+            cache: None,
+            session: None,
+            env: Vec::new(),
+            timeout,
+            output_cap,
+        }
+    }
+}
+
 /// How a command went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {

@@ -25,17 +25,7 @@ impl Sandbox {
 }
 
 fn command(repo: &Path, script: &str) -> SandboxCommand {
-    SandboxCommand {
-        script: script.to_owned(),
-        repo: repo.to_owned(),
-        git_dir: None,
-        read_only: Vec::new(),
-        cache: None,
-        session: None,
-        env: Vec::new(),
-        timeout: Duration::from_secs(120),
-        output_cap: 100_000,
-    }
+    SandboxCommand::new(script, repo, Duration::from_secs(120), 100_000)
 }
 
 async fn run(script: &str) -> Ran {

@@ -59,15 +59,11 @@ async fn run_script(context: &ToolContext, sandbox: &Sandbox, script: String) ->
     }
     let env = [("TERM", "dumb"), ("NO_COLOR", "1"), ("PAGER", "cat"), ("GIT_PAGER", "cat")];
     let command = SandboxCommand {
-        script,
-        repo: context.root.clone(),
         git_dir: context.git_dir.clone(),
         read_only: context.read_only.clone(),
-        cache: None,
         session: context.session.clone(),
         env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-        timeout: context.time_left(),
-        output_cap: context.output_cap,
+        ..SandboxCommand::new(script, &context.root, context.time_left(), context.output_cap)
     };
     match sandbox.run(&command).await {
         Ok(ran) => told(context, &ran),

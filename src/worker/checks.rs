@@ -78,20 +78,15 @@ async fn run_commands(
     let usual = Duration::from_millis(attempt.settings.check_timeout_ms);
     for command in commands {
         let timeout = time_left.at_most(usual);
-        let ran = attempt
-            .sandbox
-            .run(&SandboxCommand {
-                script: command.clone(),
-                repo: dir.join("repo"),
-                git_dir: Some(git_dir.clone()),
-                read_only: attempt.visible_packs(),
-                cache: Some(cache.to_owned()),
-                session: None,
-                env: check_environment(),
-                timeout,
-                output_cap: attempt.settings.output_bytes,
-            })
-            .await?;
+        let output_cap = attempt.settings.output_bytes;
+        let check = SandboxCommand {
+            git_dir: Some(git_dir.clone()),
+            read_only: attempt.visible_packs(),
+            cache: Some(cache.to_owned()),
+            env: check_environment(),
+            ..SandboxCommand::new(command, dir.join("repo"), timeout, output_cap)
+        };
+        let ran = attempt.sandbox.run(&check).await?;
         all.results.push(CheckedCommand {
             exit_code: ran.exit_code,
             timed_out: ran.timed_out,
