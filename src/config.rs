@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use cody_events::attempt::SandboxBackend;
 use secrecy::SecretString;
 
 /// The name of the file in the data directory.
@@ -95,8 +96,9 @@ pub struct DispatchConfig {
 /// How commands of a repository run.
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {
-    /// `sandbox` / `CODY_SANDBOX`: off means that no check and no `bash` runs.
-    pub enabled: bool,
+    /// `sandbox` / `CODY_SANDBOX`: `auto`, `bubblewrap`, `landlock`, or `off`, which means that no
+    /// check and no `bash` runs. The first of these that works is used.
+    pub backends: Vec<SandboxBackend>,
     /// `mounts` / `CODY_MOUNTS`, separated by colons: more directories to read.
     pub extra_mounts: Vec<PathBuf>,
     /// `check_timeout_ms` / `CODY_CHECK_TIMEOUT_MS`, each command.
@@ -105,6 +107,13 @@ pub struct SandboxConfig {
     pub tool_timeout_ms: u64,
     /// `output_bytes` / `CODY_OUTPUT_BYTES`: how much of a command's output is kept.
     pub output_bytes: u64,
+    /// `command_memory_bytes` / `CODY_COMMAND_MEMORY_BYTES`: what a command may use with all that it
+    /// starts; never more than three quarters of the machine's.
+    pub command_memory_bytes: u64,
+    /// `command_processes` / `CODY_COMMAND_PROCESSES`: processes and threads at once, likewise.
+    pub command_processes: u64,
+    /// `command_disk_bytes` / `CODY_COMMAND_DISK_BYTES`: what it may write to the disk, likewise.
+    pub command_disk_bytes: u64,
 }
 
 /// What one turn may add to a tree.
@@ -139,7 +148,7 @@ pub enum ConfigError {
     Toml { path: PathBuf, message: String },
     #[error("{path} has the unknown key `{key}`; known are: {known}")]
     UnknownKey { path: PathBuf, key: String, known: String },
-    #[error("`{key}` (from the {source_name}) is `{value}`, which is no {expected}")]
+    #[error("`{key}` (from the {source_name}) is `{value}`, which is not {expected}")]
     BadValue { key: &'static str, value: String, source_name: &'static str, expected: &'static str },
     #[error("no home directory is known; set CODY_DATA_DIR to where the log is to be kept")]
     NoHome,
@@ -249,7 +258,7 @@ impl Settings<'_> {
             scan: self.boolean("scan", "CODY_SCAN", true)?,
         };
         let sandbox = SandboxConfig {
-            enabled: self.boolean("sandbox", "CODY_SANDBOX", true)?,
+            backends: self.backends()?,
             extra_mounts: self
                 .list("mounts", "CODY_MOUNTS", "", ':')
                 .into_iter()
@@ -258,6 +267,17 @@ impl Settings<'_> {
             check_timeout_ms: self.number("check_timeout_ms", "CODY_CHECK_TIMEOUT_MS", 900_000)?,
             tool_timeout_ms: self.number("tool_timeout_ms", "CODY_TOOL_TIMEOUT_MS", 120_000)?,
             output_bytes: self.number("output_bytes", "CODY_OUTPUT_BYTES", 1 << 20)?,
+            command_memory_bytes: self.number(
+                "command_memory_bytes",
+                "CODY_COMMAND_MEMORY_BYTES",
+                8 << 30,
+            )?,
+            command_processes: self.number("command_processes", "CODY_COMMAND_PROCESSES", 4_096)?,
+            command_disk_bytes: self.number(
+                "command_disk_bytes",
+                "CODY_COMMAND_DISK_BYTES",
+                8 << 30,
+            )?,
         };
         let tree = TreeConfig {
             new_entries_a_turn: self.number(
@@ -343,7 +363,7 @@ impl Settings<'_> {
         default: T,
     ) -> Result<T, ConfigError> {
         let parse = |text: &str| text.replace('_', "").parse().ok();
-        self.parsed(key, variable, default.to_string(), "whole number", parse)
+        self.parsed(key, variable, default.to_string(), "a whole number", parse)
     }
 
     fn boolean(
@@ -358,6 +378,20 @@ impl Settings<'_> {
             _ => None,
         };
         self.parsed(key, variable, default.to_string(), "true or false", parse)
+    }
+
+    fn backends(&mut self) -> Result<Vec<SandboxBackend>, ConfigError> {
+        let parse = |text: &str| match text {
+            "auto" | "true" | "on" => {
+                Some(vec![SandboxBackend::Bubblewrap, SandboxBackend::Landlock])
+            }
+            "bubblewrap" => Some(vec![SandboxBackend::Bubblewrap]),
+            "landlock" => Some(vec![SandboxBackend::Landlock]),
+            "off" | "false" => Some(Vec::new()),
+            _ => None,
+        };
+        let expected = "auto, bubblewrap, landlock or off";
+        self.parsed("sandbox", "CODY_SANDBOX", "auto".to_owned(), expected, parse)
     }
 
     fn millis(
@@ -375,7 +409,7 @@ impl Settings<'_> {
         variable: &str,
         default: &str,
     ) -> Result<u64, ConfigError> {
-        self.parsed(key, variable, default.to_owned(), "amount of dollars such as 2.50", micros)
+        self.parsed(key, variable, default.to_owned(), "an amount of dollars such as 2.50", micros)
     }
 
     /// A secret: only ever from the environment, and shown as set or not.

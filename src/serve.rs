@@ -115,7 +115,7 @@ fn clear(dir: &Path) -> Result<(), ServeError> {
         path: dir.to_owned(),
         source,
     };
-    match std::fs::remove_dir_all(dir) {
+    match crate::sandbox::remove_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
         Ok(()) | Err(_) => std::fs::create_dir_all(dir).map_err(failed),
     }
@@ -375,11 +375,14 @@ fn dispatch_options(config: &Config) -> DispatchOptions {
         walk_budget: walk_budget(config),
         worker: WorkerSettings {
             scan: config.dispatch.scan,
-            sandbox: config.sandbox.enabled,
+            sandbox: config.sandbox.backends.clone(),
             extra_mounts: config.sandbox.extra_mounts.clone(),
             check_timeout_ms: config.sandbox.check_timeout_ms,
             tool_timeout_ms: config.sandbox.tool_timeout_ms,
             output_bytes: config.sandbox.output_bytes,
+            command_memory_bytes: config.sandbox.command_memory_bytes,
+            command_processes: config.sandbox.command_processes,
+            command_disk_bytes: config.sandbox.command_disk_bytes,
             new_entries_a_turn: config.tree.new_entries_a_turn,
             new_bytes_a_turn: config.tree.new_bytes_a_turn,
             max_files: config.git.max_files.saturating_mul(5),

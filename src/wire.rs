@@ -63,11 +63,15 @@ pub struct WorkerSecret {
 pub struct WorkerSettings {
     /// Whether the scan looks into files.
     pub scan: bool,
-    pub sandbox: bool,
+    /// Backends of the sandbox, the first that works to be used.
+    pub sandbox: Vec<SandboxBackend>,
     pub extra_mounts: Vec<PathBuf>,
     pub check_timeout_ms: u64,
     pub tool_timeout_ms: u64,
     pub output_bytes: u64,
+    pub command_memory_bytes: u64,
+    pub command_processes: u64,
+    pub command_disk_bytes: u64,
     pub new_entries_a_turn: u64,
     pub new_bytes_a_turn: u64,
     /// Files in a work directory, scratch included.

@@ -17,6 +17,7 @@ mod report;
 mod resume;
 mod retry;
 mod run;
+mod sandbox_launch;
 mod serve;
 mod show;
 mod text;
@@ -88,13 +89,16 @@ enum Verb {
     Thread(thread::ThreadArgs),
     /// Print a repository's diff; `git apply --index` takes it
     Diff(diff::DiffArgs),
-    /// Show every setting and where it comes from
+    /// Show every setting and where it comes from, and which sandbox works here
     Config(config::ConfigArgs),
     /// Serve workers and go on with unfinished jobs
     Serve(serve::ServeArgs),
     /// Work on one target for a server (started by the server)
     #[command(hide = true)]
     Worker(worker::WorkerArgs),
+    /// Start a command in a sandbox (started by the worker)
+    #[command(hide = true)]
+    SandboxLaunch(sandbox_launch::SandboxLaunchArgs),
 }
 
 /// How a verb ended, if nothing went wrong with the verb itself.
@@ -117,6 +121,9 @@ struct Context {
 /// Runs the verb that the arguments name.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Verb::SandboxLaunch(args) = &cli.verb {
+        return sandbox_launch::run(args);
+    }
     keep_memory_private();
     // The second to install a provider is told so; either serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -189,9 +196,9 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
         Verb::Events(args) => events::run(context, args).await,
         Verb::Thread(args) => thread::run(context, args).await,
         Verb::Diff(args) => diff::run(context, args).await,
-        Verb::Config(args) => config::run(context, args),
+        Verb::Config(args) => config::run(context, args).await,
         Verb::Serve(args) => serve::run(context, args).await,
-        Verb::Worker(_) => Ok(Exit::OK),
+        Verb::Worker(_) | Verb::SandboxLaunch(_) => Ok(Exit::OK),
     }
 }
 

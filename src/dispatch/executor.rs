@@ -148,7 +148,9 @@ async fn names_in(dir: &Path) -> Vec<String> {
 }
 
 async fn remove(dir: &Path) {
-    if let Err(error) = tokio::fs::remove_dir_all(dir).await
+    let place = dir.to_owned();
+    let removed = tokio::task::spawn_blocking(move || crate::sandbox::remove_all(&place)).await;
+    if let Ok(Err(error)) = removed
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::warn!(dir = %dir.display(), %error, "a work directory could not be removed");

@@ -2,6 +2,7 @@
 //! commands with it.
 
 use std::fs;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -9,19 +10,24 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use super::call::Call;
+use super::crowd::Crowd;
+use super::limits::Limits;
 use super::mounts::{Arguments, Files};
-use super::prologue::{self, Shell};
-use super::session::Memory;
-use super::supervise::{self, Ended};
+use super::prologue::{Inside, RUN, Shell};
+use super::syscalls::{self, World};
 use super::toolchains::Toolchains;
-use super::{HOME, Ran, SandboxCommand, SandboxError, inherited};
+use super::{
+    ENVIRONMENT, REPO, Ran, SandboxCommand, SandboxError, SandboxOptions, inherited, supervise,
+};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What must hold inside before anything of a repository runs: no interface but loopback, nothing
 /// of the kernel's settings or of the system writable, no capability left.
 const PROBE: &str = "set -e; [ \"$(tail -n +3 /proc/net/dev | grep -cv ' lo:')\" = 0 ]; \
     ! [ -w /proc/sys/kernel/core_pattern ]; ! [ -w /usr ]; ! [ -w / ]; \
-    grep -q '^CapEff:[[:space:]]*0*$' /proc/self/status; echo kept";
+    grep -q '^CapEff:[[:space:]]*0*$' /proc/self/status; \
+    grep -q '^Seccomp:[[:space:]]*2$' /proc/self/status; echo kept";
 
 /// Files of `/etc` that programs ask for users and hosts: nobody is in them but the sandbox's own.
 const ETC: [(&str, &str); 4] = [
@@ -29,23 +35,6 @@ const ETC: [(&str, &str); 4] = [
     ("group", "root:x:0:\ncody:x:1000:\n"),
     ("hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n"),
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
-];
-
-/// The sandbox's own variables. A command's `env` and a session's exports come after them.
-const ENVIRONMENT: [(&str, &str); 13] = [
-    ("HOME", HOME),
-    ("USER", "cody"),
-    ("LOGNAME", "cody"),
-    ("SHELL", "/bin/sh"),
-    ("TMPDIR", "/tmp"),
-    ("LANG", "C.UTF-8"),
-    ("TERM", "dumb"),
-    ("CI", "1"),
-    ("PAGER", "cat"),
-    ("GIT_PAGER", "cat"),
-    ("GIT_TERMINAL_PROMPT", "0"),
-    ("npm_config_offline", "true"),
-    ("npm_config_update_notifier", "false"),
 ];
 
 /// A bubblewrap that works here.
@@ -57,22 +46,27 @@ pub(super) struct Bubblewrap {
     shell: Shell,
     toolchains: Toolchains,
     extra_mounts: Vec<PathBuf>,
+    limits: Limits,
+    /// Filters for calls of the kernel, as the kernel reads them.
+    filters: Vec<Vec<u8>>,
     /// Our own files for `/etc`.
     etc: TempDir,
 }
 
 impl Bubblewrap {
     /// Finds bubblewrap and looks around in it.
-    pub(super) fn probe(toolchains: Toolchains, extra_mounts: &[PathBuf]) -> Result<Self, String> {
+    pub(super) fn probe(toolchains: Toolchains, options: &SandboxOptions) -> Result<Self, String> {
         let program = find("bwrap").ok_or("bubblewrap (bwrap) is not installed")?;
         let etc = own_etc().map_err(|error| format!("no scratch directory: {error}"))?;
         let repo = TempDir::with_prefix("cody-probe-").map_err(|error| error.to_string())?;
         let mut bubblewrap = Self {
             program,
             can_disable_userns: true,
-            shell: Shell::find(),
+            shell: if options.plain_sh { Shell::Sh } else { Shell::find() },
             toolchains,
-            extra_mounts: extra_mounts.to_vec(),
+            extra_mounts: options.extra_mounts.clone(),
+            limits: options.limits,
+            filters: syscalls::filters(World::Namespaces)?.iter().map(syscalls::bytes).collect(),
             etc,
         };
         let probe = SandboxCommand::new(PROBE, repo.path(), PROBE_TIMEOUT, 10_000);
@@ -102,65 +96,52 @@ impl Bubblewrap {
         stop: &CancellationToken,
     ) -> Result<Ran, SandboxError> {
         let scratch = TempDir::with_prefix("cody-call-").map_err(SandboxError::Start)?;
-        let script = scratch.path().join("command");
-        let report = scratch.path().join("report");
-        fs::write(&script, &command.script).map_err(SandboxError::Start)?;
-        fs::write(&report, b"").map_err(SandboxError::Start)?;
+        let call = Call::prepare(command, scratch.path()).map_err(SandboxError::Start)?;
         if command.git_dir.is_some() {
             clear_the_way(&command.repo.join(".git")).map_err(SandboxError::Start)?;
         }
-        let memory = command.session.as_ref().map(|session| session.recall());
-        let files = Files { etc: self.etc.path(), script: &script, report: &report };
-        let arguments = self.arguments(command, memory.as_ref(), &files);
+        let arguments = self.arguments(&call);
+        let cwd = call.memory.as_ref().map_or(REPO, |memory| memory.cwd.as_str());
+        let at = Inside { cwd, repo: REPO, run: RUN, processes: self.limits.processes };
+        let program = self.shell.argv(call.memory.is_some(), &at);
 
-        let program = self.shell.argv(memory.as_ref());
-        let mut bwrap = Command::new(&self.program);
+        let crowd = Crowd::of(self.limits.processes);
+        let mut bwrap = crowd.command(&self.program);
         bwrap.env_clear();
         let spawn = |bwrap: &mut Command| {
-            let spawned = inherited::spawn(bwrap, arguments.as_bytes(), &program);
+            let spawned = inherited::spawn(bwrap, |bwrap, status| {
+                bwrap.arg("--json-status-fd").arg(status.to_string());
+                let arguments = inherited::file(arguments.as_bytes())?;
+                bwrap.arg("--args").arg(arguments.as_raw_fd().to_string());
+                let mut inherited = vec![arguments];
+                for filter in &self.filters {
+                    let filter = inherited::file(filter)?;
+                    bwrap.arg("--add-seccomp-fd").arg(filter.as_raw_fd().to_string());
+                    inherited.push(filter);
+                }
+                bwrap.arg("--").args(&program);
+                Ok(inherited)
+            });
             spawned.map_err(SandboxError::Start)
         };
-        let seen = supervise::watch(&mut bwrap, spawn, command.timeout, command.output_cap, stop)?;
-        if let Some(why) = seen.never_began {
-            return Err(SandboxError::Start(std::io::Error::other(why)));
-        }
-        if let (Some(session), Some(memory)) = (&command.session, &memory) {
-            session.remember(&memory.after(&prologue::read_report(&report)));
-        }
-        Ok(Ran {
-            exit_code: match seen.ended {
-                Ended::Exited(code) => Some(code),
-                Ended::TimedOut | Ended::Stopped => None,
-            },
-            timed_out: seen.ended == Ended::TimedOut,
-            ms: seen.ms,
-            output: seen.output,
-            cut_bytes: seen.cut_bytes,
-        })
+        let seen = supervise::watch(&mut bwrap, spawn, call.bounds(self.limits), stop)?;
+        call.finish(seen, |text| text)
     }
 
-    #[cfg(test)]
-    pub(super) fn use_plain_sh(&mut self) {
-        self.shell = Shell::Sh;
-    }
-
-    fn arguments(
-        &self,
-        command: &SandboxCommand,
-        memory: Option<&Memory>,
-        files: &Files<'_>,
-    ) -> Arguments {
+    fn arguments(&self, call: &Call<'_>) -> Arguments {
+        let Call { command, memory, .. } = call;
+        let files = Files { etc: self.etc.path(), script: &call.script, report: &call.report };
         let mut arguments = Arguments::default();
         arguments.isolate(self.can_disable_userns);
         arguments.mount_system(files.etc);
         arguments.mount_toolchains(&self.toolchains, &self.extra_mounts);
-        arguments.mount_work(command, files);
+        arguments.mount_work(command, &files);
         arguments.seal();
         arguments.set_environment(ENVIRONMENT);
         arguments
             .set_environment(self.toolchains.env.iter().map(|(n, v)| (n.as_str(), v.as_str())));
         arguments.set_environment(command.env.iter().map(|(n, v)| (n.as_str(), v.as_str())));
-        if let Some(exports) = memory.and_then(|memory| memory.exports.as_ref()) {
+        if let Some(exports) = memory.as_ref().and_then(|memory| memory.exports.as_ref()) {
             arguments.add(&[&"--clearenv"]);
             arguments.set_environment(exports.iter().map(|(n, v)| (n.as_str(), v.as_str())));
         }

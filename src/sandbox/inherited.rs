@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, PipeReader, Seek, Write};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::{Child, Command};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,28 +15,32 @@ use rustix::io::{FdFlags, fcntl_setfd};
 /// One sandbox starts at a time in this process, so that none inherits another's arguments.
 static STARTING: Mutex<()> = Mutex::new(());
 
-/// Starts `command` with `arguments` in a file that it is told of by `--args`, and then `program`.
-/// Arguments in its argv could be read by everything inside, with the paths of the machine in them.
-/// What is returned beside it tells bubblewrap's status; nothing inside can write there.
+/// Starts `command`. `prepare` gets it and the number of the descriptor on which it reports, adds
+/// the arguments that say so, and returns what else it is to inherit. What is returned beside the
+/// process is what it reports; nothing inside a sandbox can write there.
 pub(super) fn spawn(
     command: &mut Command,
-    arguments: &[u8],
-    program: &[String],
+    prepare: impl FnOnce(&mut Command, RawFd) -> io::Result<Vec<OwnedFd>>,
 ) -> io::Result<(Child, PipeReader)> {
     let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     close_on_exec()?;
-    let mut file = File::from(memfd_create("arguments", MemfdFlags::empty())?);
-    file.write_all(arguments)?;
-    file.rewind()?;
     let (status, writer) = io::pipe()?;
     fcntl_setfd(&writer, FdFlags::empty())?;
-    command.arg("--json-status-fd").arg(writer.as_raw_fd().to_string());
-    command.arg("--args").arg(file.as_raw_fd().to_string()).arg("--").args(program);
+    let _inherited = prepare(command, writer.as_raw_fd())?;
     Ok((command.spawn()?, status))
 }
 
+/// A file in memory with `bytes`, that the next process inherits: what stands in argv can be read
+/// by everything inside.
+pub(super) fn file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create("cody", MemfdFlags::empty())?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
 /// Marks every file that this process has open, but the three standard ones, to be closed by `exec`.
-fn close_on_exec() -> io::Result<()> {
+pub(super) fn close_on_exec() -> io::Result<()> {
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let name = entry?.file_name();
         let Some(fd) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };

@@ -6,32 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::toolchains::Toolchains;
-use super::{HOME, REPO, SandboxCommand, prologue};
+use super::{CACHE, HOME, REPO, SandboxCommand, prologue, system};
 
 /// Bytes of each directory in memory: `/tmp`, the home, `/dev/shm`.
 const TMPFS_BYTES: u64 = 1 << 30;
-/// Directories of the system that are links on some machines and directories on others.
-const SYSTEM: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
-/// What of `/etc` programs look for. Nothing that names users, hosts or keys: not `/etc/ssl` as a
-/// whole, whose `private` a worker running as root could read.
-const ETC: [&str; 15] = [
-    "/etc/alternatives",
-    "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf",
-    "/etc/ca-certificates",
-    "/etc/pki/tls/certs",
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/localtime",
-    "/etc/mime.types",
-    "/etc/protocols",
-    "/etc/services",
-    "/etc/perl",
-    "/etc/fonts",
-    "/etc/maven",
-];
-
 /// Files on the machine that belong to one call or to all.
 #[derive(Debug)]
 pub(super) struct Files<'a> {
@@ -71,17 +49,17 @@ impl Arguments {
     /// The system's programs and the few settings they need.
     pub(super) fn mount_system(&mut self, etc: &Path) {
         self.add(&[&"--ro-bind", &"/usr", &"/usr"]);
-        for dir in SYSTEM {
+        for dir in system::DIRS {
             match std::fs::read_link(dir) {
                 Ok(target) => self.add(&[&"--symlink", &target, &dir]),
                 Err(_) => self.add(&[&"--ro-bind-try", &dir, &dir]),
             }
         }
         self.add(&[&"--perms", &"0755", &"--dir", &"/etc"]);
-        for path in ETC {
+        for path in system::ETC {
             self.add(&[&"--ro-bind-try", &path, &path]);
         }
-        for java in java_settings() {
+        for java in system::java_settings() {
             self.add(&[&"--ro-bind", &java, &java]);
         }
         for name in ["passwd", "group", "hosts", "nsswitch.conf"] {
@@ -114,7 +92,7 @@ impl Arguments {
             self.add(&[&"--bind", git_dir, &"/repo/.git"]);
         }
         if let Some(cache) = &command.cache {
-            self.add(&[&"--bind", cache, &"/cache"]);
+            self.add(&[&"--bind", cache, &CACHE]);
         }
         self.add(&[&"--ro-bind", &files.script, &prologue::SCRIPT]);
         self.add(&[&"--bind", &files.report, &prologue::REPORT]);
@@ -137,13 +115,4 @@ impl Arguments {
             }
         }
     }
-}
-
-/// `/etc/java-17-openjdk` and the like: a JDK's settings are links into them.
-fn java_settings() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir("/etc").into_iter().flatten().flatten();
-    let is_java = |entry: &std::fs::DirEntry| entry.file_name().as_bytes().starts_with(b"java");
-    let mut found: Vec<PathBuf> = entries.filter(is_java).map(|entry| entry.path()).collect();
-    found.sort();
-    found
 }

@@ -6,16 +6,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::session::Memory;
-
+/// Where a call's own files are, by the name that all backends share.
+pub(super) const RUN: &str = "/run/cody";
 /// The script of the command, inside.
 pub(super) const SCRIPT: &str = "/run/cody/command";
 /// The report of the shell, inside.
 pub(super) const REPORT: &str = "/run/cody/report";
 
-/// Processes and threads at once. The kernel does not count root's: against a fork bomb of a worker
-/// that runs as root there are only the time limit and the machine's own.
-const PROCESSES: u64 = 4096;
 /// KiB of private writable memory a process (`RLIMIT_DATA`; a limit of the address space would break
 /// node and the JVM, which reserve much more than they use).
 const MEMORY_KIB: u64 = 8 << 20;
@@ -33,13 +30,38 @@ pub(super) enum Shell {
     Sh,
 }
 
-/// Its arguments: the directory, then the limits as `ulimit` takes them, with a colon between.
+/// Where things are for the shell.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Inside<'a> {
+    /// Where it starts.
+    pub(super) cwd: &'a str,
+    /// What everybody calls `/repo`.
+    pub(super) repo: &'a str,
+    /// What everybody calls `/run/cody`.
+    pub(super) run: &'a str,
+    /// Processes and threads at once. The kernel does not count root's; what counts those is the
+    /// watch from outside.
+    pub(super) processes: u64,
+}
+
+/// Its arguments: the directory, then the limits as `ulimit` takes them, with a colon between, then
+/// the repository and the place of the call's files.
 const BEGIN: &str = r#"exec 2>&1 </dev/null
 ulimit -c 0
 for __cody in "$2" "$3" "$4"; do ulimit "${__cody%:*}" "${__cody#*:}" 2>/dev/null; done
-cd -- "$1" 2>/dev/null || { echo "[$1 is gone; the shell is back in /repo]"; cd /repo; }
+__cody_repo=$5 __cody_run=$6
+command cd -- "$1" 2>/dev/null || { echo "[$1 is gone; the shell is back in /repo]"; command cd "$__cody_repo"; }
 set --
 unset __cody
+"#;
+
+/// Where the repository is somewhere else, `cd /repo` still finds it.
+const FIND_REPO: &str = r#"cd() {
+  case "${1-}" in
+    /repo|/repo/*) __cody_to=$__cody_repo${1#/repo}; shift; command cd "$__cody_to" "$@" ;;
+    *) command cd "$@" ;;
+  esac
+}
 "#;
 
 /// The report is written when the script ends by itself, and by a trap when it calls `exit`. A
@@ -49,16 +71,16 @@ const KEEP: &str = r#"__cody_report() {
   set +x
   [ -n "${__cody_reported-}" ] && return $__cody_status
   __cody_reported=1
-  { printf '%s\000' "$PWD"; /usr/bin/env -0; } >/run/cody/report
+  { printf '%s\000' "$PWD"; /usr/bin/env -0; } >"$__cody_run/report"
   return $__cody_status
 }
 trap '{ __cody_report; } 2>/dev/null' EXIT
-. /run/cody/command
+. "$__cody_run/command"
 { __cody_report; } 2>/dev/null
 exit $__cody_status
 "#;
 
-const RUN: &str = ". /run/cody/command\n";
+const ONCE: &str = ". \"$__cody_run/command\"\n";
 
 impl Shell {
     /// The shell that this machine, and so the sandbox, has.
@@ -69,19 +91,20 @@ impl Shell {
 
     /// The program and arguments that run the script, with a report at the end if there is a
     /// session to keep.
-    pub(super) fn argv(self, memory: Option<&Memory>) -> Vec<String> {
+    pub(super) fn argv(self, keeps_session: bool, at: &Inside<'_>) -> Vec<String> {
         let (program, options, processes_flag, file_blocks) = match self {
             Self::Bash(bash) => (bash, &["--norc", "--noprofile", "-c"][..], "-u", FILE_KIB),
             Self::Sh => ("/bin/sh", &["-c"][..], "-p", FILE_KIB * 2),
         };
-        let run = if memory.is_some() { KEEP } else { RUN };
-        let cwd = memory.map_or(super::REPO, |memory| memory.cwd.as_str());
+        let run = if keeps_session { KEEP } else { ONCE };
+        let find_repo = if at.repo == super::REPO { "" } else { FIND_REPO };
         let words = [program].into_iter().chain(options.iter().copied());
         let mut argv: Vec<String> = words.map(str::to_owned).collect();
-        argv.extend([format!("{BEGIN}{run}"), "shell".to_owned(), cwd.to_owned()]);
-        argv.push(format!("{processes_flag}:{PROCESSES}"));
+        argv.extend([format!("{BEGIN}{find_repo}{run}"), "shell".to_owned(), at.cwd.to_owned()]);
+        argv.push(format!("{processes_flag}:{}", at.processes));
         argv.push(format!("-d:{MEMORY_KIB}"));
         argv.push(format!("-f:{file_blocks}"));
+        argv.extend([at.repo.to_owned(), at.run.to_owned()]);
         argv
     }
 }

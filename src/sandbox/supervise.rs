@@ -1,9 +1,10 @@
 //! Watches one sandboxed process tree: collects its output, ends it when it must end, and returns
 //! when nothing of it is alive. Knows processes and pipes; not mounts, shells or sessions.
 //!
-//! The process we start (bubblewrap's monitor) tells on its status pipe the pid of the first process
-//! of the pid namespace. When that one is dead the kernel has killed the whole namespace, daemons
-//! included; a pidfd of it says when.
+//! The process we start (bubblewrap's monitor, or our own launcher) tells on its status pipe the pid
+//! of the first process inside, and does not end before everything inside is dead, daemons included:
+//! with bubblewrap the kernel kills the pid namespace with its first process, whose pidfd says when;
+//! our launcher kills what is left itself.
 
 use std::io::{PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,13 +19,15 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio_util::sync::CancellationToken;
 
 use super::SandboxError;
+use super::limits::{Exceeded, LimitWatch};
 use super::output::CappedOutput;
+use super::priority::Priority;
 
 /// How often a cancelled `stop` is looked for.
 const TICK: Duration = Duration::from_millis(50);
 /// How long killed processes may take to die; one in an uninterruptible call may need it.
-const DEATH: Duration = Duration::from_secs(10);
-/// Bytes of bubblewrap's own words that are kept.
+const DEATH: Duration = Duration::from_secs(30);
+/// Bytes of the monitor's own words that are kept.
 const WORDS_BYTES: usize = 16 << 10;
 
 /// How a command ended.
@@ -34,6 +37,8 @@ pub(super) enum Ended {
     Exited(i32),
     /// It ran longer than its limit and was killed.
     TimedOut,
+    /// It used more than it may and was killed.
+    Exceeded(Exceeded),
     /// Nobody wants its result any more; it was killed.
     Stopped,
 }
@@ -64,18 +69,29 @@ struct Watched {
     status: Vec<u8>,
 }
 
+/// What a process tree may take and leave.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    pub(super) timeout: Duration,
+    pub(super) output_cap: u64,
+    pub(super) limits: LimitWatch,
+}
+
 /// Starts `command` and watches it to its end. `spawn` decides what the child inherits, and hands
 /// over its status pipe.
 pub(super) fn watch(
     command: &mut Command,
     spawn: impl FnOnce(&mut Command) -> Result<(Child, PipeReader), SandboxError>,
-    timeout: Duration,
-    output_cap: u64,
+    bounds: Bounds,
     stop: &CancellationToken,
 ) -> Result<Seen, SandboxError> {
+    let Bounds { timeout, output_cap, mut limits } = bounds;
     let started = Instant::now();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let priority = Priority::to_start();
     let (monitor, status_pipe) = spawn(command)?;
+    priority.to_watch();
+    let root = monitor.id();
     let mut watched = Watched::new(monitor, status_pipe, output_cap)?;
     let mut killed: Option<(Ended, Instant)> = None;
     while !watched.wait_for_news(timeout.saturating_sub(started.elapsed()))? {
@@ -86,7 +102,11 @@ pub(super) fn watch(
                 killed = Some((Ended::TimedOut, Instant::now()));
             }
             Some((_, since)) if since.elapsed() > DEATH => return Err(undead()),
-            None | Some(_) => {}
+            None => {
+                let over = limits.look(root);
+                killed = over.map(|limit| (Ended::Exceeded(limit), Instant::now()));
+            }
+            Some(_) => {}
         }
         if killed.is_some() {
             watched.kill();
@@ -178,7 +198,7 @@ impl Watched {
         }
     }
 
-    /// Reads bubblewrap's words, and takes hold of the namespace's first process when it is named.
+    /// Reads the monitor's words, and takes hold of the first process inside when it is named.
     fn take_words(&mut self) {
         take_some(&mut self.stderr, &mut self.complaints);
         take_some(&mut self.status_pipe, &mut self.status);
@@ -188,8 +208,10 @@ impl Watched {
         }
     }
 
-    /// Kills everything. The monitor dies with the namespace's first process, or kills it by dying.
+    /// Kills everything: the monitor ends with the first process inside, and nothing is inside yet
+    /// before it has named that one.
     fn kill(&mut self) {
+        self.take_words();
         match &self.first {
             Some(first) => {
                 let _ = pidfd_send_signal(first, Signal::KILL);
@@ -233,7 +255,7 @@ fn take_some(pipe: &mut impl Read, kept: &mut Vec<u8>) {
     }
 }
 
-/// The number that bubblewrap's status gives under `name`. Each whole line is a JSON object.
+/// The number that the status gives under `name`. Each whole line is a JSON object.
 fn says(status: &[u8], name: &str) -> Option<i32> {
     let lines = status.split_inclusive(|byte| *byte == b'\n');
     let mut objects = lines

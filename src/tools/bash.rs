@@ -66,7 +66,7 @@ async fn run_script(context: &ToolContext, sandbox: &Sandbox, script: String) ->
         ..SandboxCommand::new(script, &context.root, context.time_left(), context.output_cap)
     };
     match sandbox.run(&command).await {
-        Ok(ran) => told(context, &ran),
+        Ok(ran) => told(context, &ran, sandbox.hint(&command.script)),
         Err(error @ (SandboxError::None(_) | SandboxError::Start(_))) => {
             tracing::error!(?error, "a command could not be run");
             complain(
@@ -77,20 +77,24 @@ async fn run_script(context: &ToolContext, sandbox: &Sandbox, script: String) ->
 }
 
 /// What Claude is told of a run. An exit code of 0 goes without saying; every other end is an error.
-fn told(context: &ToolContext, ran: &Ran) -> Answer {
+fn told(context: &ToolContext, ran: &Ran, hint: Option<&str>) -> Answer {
     let mut text = String::from_utf8_lossy(&ran.output).into_owned();
     // A mount table names the directory on this machine; Claude knows it as /repo.
     if let Some(root) = context.root.to_str().filter(|root| root.len() > 1) {
         text = text.replace(root, REPO);
     }
-    let note = match ran.exit_code {
-        Some(0) => return Ok(text),
-        Some(code) => format!("[exit code {code}]"),
-        None if ran.timed_out => format!(
+    let note = match (ran.exit_code, ran.exceeded) {
+        (Some(0), _) => return Ok(text),
+        (Some(code), _) => {
+            let hint = hint.map_or(String::new(), |hint| format!(" [{hint}]"));
+            format!("[exit code {code}]{hint}")
+        }
+        (None, Some(limit)) => format!("[killed with all that it started: {limit}]"),
+        (None, None) if ran.timed_out => format!(
             "[killed after {} seconds, and all that it started; try something that ends sooner]",
             context.timeout.as_secs_f64()
         ),
-        None => "[killed by a signal]".to_owned(),
+        (None, None) => "[killed by a signal]".to_owned(),
     };
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');

@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use cody_events::attempt::SandboxBackend;
+
 use crate::sandbox::SandboxOptions;
 
 /// Outputs of earlier turns, as a worker's server would have them.
@@ -64,8 +66,9 @@ impl Workshop {
 
     async fn with_sandbox(files: &[(&str, &str)]) -> Self {
         let mut workshop = Self::new(files);
-        let sandbox =
-            Sandbox::probe(&SandboxOptions { enabled: true, extra_mounts: Vec::new() }).await;
+        let backends = vec![SandboxBackend::Bubblewrap];
+        let options = SandboxOptions { backends, ..SandboxOptions::default() };
+        let sandbox = Sandbox::probe(&options).await;
         assert_eq!(sandbox.why_not(), None, "install bubblewrap: apt-get install bubblewrap");
         workshop.context.sandbox = Some(Arc::new(sandbox));
         let session = workshop._dir.path().join("session");

@@ -14,7 +14,7 @@ use super::connection::{Connection, ConnectionError};
 use super::turns::Workplace;
 use super::{WorkerArgs, WorkerError, blocking, checks, scan};
 use crate::git::{self, Base};
-use crate::sandbox::{Sandbox, SandboxOptions};
+use crate::sandbox::{Limits, Sandbox, SandboxOptions, remove_all};
 use crate::wire::{
     Assignment, Claim, EndReport, Heartbeat, Receipt, Step, TreeAnswer, WorkerSecret,
     WorkerSettings,
@@ -42,11 +42,7 @@ pub(super) async fn run(args: WorkerArgs, secret: WorkerSecret) -> Result<Attemp
     let scratch = dir.join("tmp");
     create_dir(&scratch).await?;
     let _ = tempfile::env::override_temp_dir(&scratch);
-    let options = SandboxOptions {
-        enabled: secret.settings.sandbox,
-        extra_mounts: secret.settings.extra_mounts.clone(),
-    };
-    let sandbox = Arc::new(Sandbox::probe(&options).await);
+    let sandbox = Arc::new(Sandbox::probe(&sandbox_options(&secret.settings)).await);
     let connection =
         Connection::new(args.server.clone(), secret.address_file.clone(), CLAIM_PATIENCE)?;
     let claim = Claim {
@@ -121,9 +117,10 @@ impl Attempt {
     pub(super) async fn git_dir(&self, dir: &Path) -> Result<PathBuf, WorkerError> {
         let (pack, commit) = self.pack()?;
         let place = dir.to_owned();
+        let visible = self.sandbox.inside(&pack, Path::new(PACK_INSIDE));
         blocking(move || {
             let base = Base::open(&pack, commit)?;
-            git::synthetic_git_dir(&base, &pack, Path::new(PACK_INSIDE), &place)?;
+            git::synthetic_git_dir(&base, &pack, &visible, &place)?;
             Ok(())
         })
         .await?;
@@ -232,6 +229,19 @@ impl TimeLeft {
     }
 }
 
+fn sandbox_options(settings: &WorkerSettings) -> SandboxOptions {
+    SandboxOptions {
+        backends: settings.sandbox.clone(),
+        extra_mounts: settings.extra_mounts.clone(),
+        limits: Limits {
+            memory_bytes: settings.command_memory_bytes,
+            processes: settings.command_processes,
+            disk_bytes: settings.command_disk_bytes,
+        },
+        ..SandboxOptions::default()
+    }
+}
+
 /// Keeps the lease alive beside whatever the worker does; a long build is no lost worker.
 fn beat(
     connection: Arc<Connection>,
@@ -270,7 +280,9 @@ pub(super) async fn create_dir(path: &Path) -> Result<(), WorkerError> {
 
 /// Removes a directory that may hold what commands left behind; what stays is swept at the next start.
 pub(super) async fn remove(path: &Path) {
-    if let Err(error) = tokio::fs::remove_dir_all(path).await
+    let place = path.to_owned();
+    let removed = tokio::task::spawn_blocking(move || remove_all(&place)).await;
+    if let Ok(Err(error)) = removed
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::warn!(path = %path.display(), %error, "a work directory could not be removed");

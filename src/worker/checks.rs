@@ -92,10 +92,11 @@ async fn run_commands(
             timed_out: ran.timed_out,
             ms: ran.ms,
         });
-        all.outputs.push(CommandOutput {
-            command: command.clone(),
-            output: String::from_utf8_lossy(&ran.output).into_owned(),
-        });
+        let mut output = String::from_utf8_lossy(&ran.output).into_owned();
+        if let Some(limit) = ran.exceeded {
+            output.push_str(&format!("\n[killed with all that it started: {limit}]"));
+        }
+        all.outputs.push(CommandOutput { command: command.clone(), output });
         if ran.timed_out && timeout < usual {
             all.cut_short = true;
             break;

@@ -101,7 +101,7 @@ async fn without_a_sandbox_nothing_is_run() {
     let mut shop = Workshop::new(&[]);
     let bash = json!({"command": "touch /repo/x"});
     refused(shop.call("bash", bash.clone()).await, "no sandbox works");
-    let off = Sandbox::probe(&SandboxOptions { enabled: false, extra_mounts: Vec::new() }).await;
+    let off = Sandbox::probe(&SandboxOptions::default()).await;
     shop.context.sandbox = Some(Arc::new(off));
     refused(shop.call("bash", bash).await, "no sandbox works");
     assert_eq!(fs::read_dir(shop.root()).unwrap().count(), 0);

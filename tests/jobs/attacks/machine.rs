@@ -119,7 +119,7 @@ for pid in filter(str.isdigit, os.listdir('/proc')):
     except OSError as error: print(pid, error)
 print('tried')
 "#;
-    let command = format!("cat >/tmp/x.py <<'E'\n{script}\nE\npython3 /tmp/x.py");
+    let command = format!("python3 - <<'E'\n{script}\nE");
     let after = Victim::plain().await.suffers(&[bash(&command)]).await;
     after.was_held().saw("tried");
     assert!(!after.seen.contains("socket:"), "{}", after.seen);
@@ -134,7 +134,7 @@ async fn changes_the_kernel_s_settings() {
             "for f in kernel/core_pattern vm/overcommit_memory kernel/modprobe; do \
              (echo '|/repo/evil' >/proc/sys/$f) && echo REACHED; done; \
              (echo b >/proc/sysrq-trigger) && echo REACHED; mount -t proc none /mnt && echo REACHED; \
-             mknod /tmp/disk b 8 0 && echo REACHED; date -s 2000-01-01 && echo REACHED; echo tried",
+             mknod $TMPDIR/disk b 8 0 && echo REACHED; date -s 2000-01-01 && echo REACHED; echo tried",
         )])
         .await;
     after.was_held().saw("tried");

@@ -69,7 +69,8 @@ async fn finds_the_worker_s_door_and_knocks() {
         .await
         .suffers(&[bash(
             "python3 - <<'E'\nimport socket\nopen_ports = []\nfor port in range(1024, 65536):\n    \
-             s = socket.socket(); s.settimeout(0.05)\n    \
+             try: s = socket.socket(); s.settimeout(0.05)\n    \
+             except PermissionError: break\n    \
              if s.connect_ex(('127.0.0.1', port)) == 0 and s.getsockname() != s.getpeername():\n        \
              open_ports.append(port)\n    s.close()\n\
              print('REACHED' if open_ports else 'nobody', open_ports)\nE",
@@ -93,13 +94,13 @@ async fn no_process_of_a_command_ever_connects_says_strace() {
     let after = victim
         .suffers(&[bash(&format!(
             "python3 -c 'import socket; s = socket.socket(); print(s.connect_ex((\"127.0.0.1\", {tcp})))'; \
-             cat {secret}; cat /usr/include/stdio.h /etc/passwd >/dev/null; echo tried"
+             cat {secret}; cat /usr/include/stdio.h >/dev/null; echo tried"
         ))])
         .await;
     after.was_held().saw("tried");
     // `-z`: only calls that succeeded are in the trace.
     let trace = std::fs::read_to_string(trace).unwrap();
-    assert!(trace.contains("/etc/passwd\""), "strace saw nothing of the command");
+    assert!(trace.contains("/usr/include/stdio.h\""), "strace saw nothing of the command");
     assert!(!trace.contains(&format!("sin_port=htons({tcp})")), "a command connected");
     assert!(!trace.contains("id_ed25519"), "a command opened a key");
 }

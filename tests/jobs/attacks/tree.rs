@@ -82,14 +82,14 @@ async fn leaves_files_that_run_as_their_owner() {
     let after = Victim::plain()
         .await
         .suffers(&[bash(
-            "cp /bin/sh rootshell; chmod 6755 rootshell; chmod 4777 a.txt; ./rootshell -p -c 'id -u'; \
-             echo tried",
+            "cp /bin/sh rootshell; chmod 755 a.txt; chmod 6755 rootshell; chmod 4777 a.txt; \
+             install -m 4755 /bin/sh other; find . -perm /6000 | sed 's/^/REACHED /'; echo tried",
         )])
         .await;
-    after.was_held().saw("tried");
+    after.was_held().saw("tried").saw("Operation not permitted");
     // git knows no such bits.
     let patch = String::from_utf8_lossy(&after.patch()).into_owned();
-    assert!(patch.contains("new mode 100755") && !patch.contains("106755"), "no mode of ours");
+    assert!(patch.contains("new mode 100755") && !patch.contains("104755"), "no mode of ours");
 }
 
 #[tokio::test(flavor = "multi_thread")]

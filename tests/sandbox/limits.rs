@@ -1,0 +1,92 @@
+//! What a command may use together with all that it starts.
+
+use std::time::Duration;
+
+use cody_batch::sandbox::{Exceeded, Limits, Ran, SandboxCommand, SandboxOptions};
+use cody_events::attempt::SandboxBackend;
+
+use super::ground::*;
+
+const BACKENDS: [SandboxBackend; 2] = [SandboxBackend::Bubblewrap, SandboxBackend::Landlock];
+const MIB: u64 = 1 << 20;
+
+async fn run_within(backend: SandboxBackend, limits: Limits, script: &str) -> Ran {
+    let sandbox = sandbox(&SandboxOptions { limits, ..options(backend) }).await;
+    let dir = tempfile::tempdir().unwrap();
+    let call = SandboxCommand { timeout: Duration::from_secs(12), ..command(dir.path(), script) };
+    sandbox.run(&call).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_fork_bomb_is_put_out() {
+    for backend in BACKENDS {
+        let long = own_seconds(5);
+        let limits = Limits { processes: 300, ..Limits::default() };
+        // A sleeper beside each shell, so that those who could not fork any more are many.
+        let bomb = format!("f() {{ sleep {long} & f | f & f & }}; f; sleep {long}");
+        let ran = run_within(backend, limits, &bomb).await;
+        // As a user of its own the kernel may stop it at the limit, before it is seen to be over.
+        let is_ended = ran.exceeded == Some(Exceeded::Processes(300)) || ran.timed_out;
+        assert!(is_ended, "{backend:?}: {ran:?}");
+        assert!(!lives(&long), "{backend:?}");
+    }
+}
+
+#[tokio::test]
+async fn memory_is_counted_over_all_processes() {
+    let hog = "import time\nx = b'x' * (100 << 20)\ntime.sleep(50)";
+    let shared = "import mmap, time\nm = mmap.mmap(-1, 100 << 20)\n\
+         for i in range(0, 100 << 20, 4096): m[i] = 1\ntime.sleep(50)";
+    for backend in BACKENDS {
+        for program in [hog, shared] {
+            let limits = Limits { memory_bytes: 250 * MIB, ..Limits::default() };
+            let one = format!("/usr/bin/python3 -c \"{program}\"");
+            let ran = run_within(backend, limits, &format!("{one} & {one} & {one} & wait")).await;
+            assert_eq!(ran.exceeded, Some(Exceeded::Memory(250 * MIB)), "{backend:?}: {ran:?}");
+            assert_eq!((ran.exit_code, ran.timed_out), (None, false));
+        }
+    }
+}
+
+#[tokio::test]
+async fn memory_that_is_shared_counts_once() {
+    // A parent's memory is not its children's.
+    let script = "/usr/bin/python3 -c \"\nimport os, time, mmap\nm = mmap.mmap(-1, 100 << 20)\n\
+         for i in range(0, 100 << 20, 4096): m[i] = 1\n\
+         for _ in range(5):\n  if os.fork() == 0:\n    sum(m[i] for i in range(0, 100 << 20, 4096)); time.sleep(1.5); os._exit(0)\n\
+         for _ in range(5): os.wait()\nprint('done')\"";
+    for backend in BACKENDS {
+        let limits = Limits { memory_bytes: 400 * MIB, ..Limits::default() };
+        let ran = run_within(backend, limits, script).await;
+        assert_eq!((ran.exceeded, text(&ran).as_str()), (None, "done\n"), "{backend:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_disk_is_not_filled() {
+    let many = "i=0; while :; do head -c 4000000 /dev/zero >f$i; i=$((i+1)); done";
+    let nameless = "exec 3>f; rm f; while :; do head -c 4000000 /dev/zero >&3; done";
+    for backend in BACKENDS {
+        for script in [many, nameless] {
+            let limits = Limits { disk_bytes: 200 * MIB, ..Limits::default() };
+            let ran = run_within(backend, limits, script).await;
+            assert_eq!(ran.exceeded, Some(Exceeded::Disk(200 * MIB)), "{backend:?}: {ran:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_others_write_does_not_count() {
+    // Somebody else fills the same disk while a command runs that writes nothing.
+    let other = tempfile::tempdir().unwrap();
+    let filled = std::thread::spawn({
+        let file = other.path().join("other");
+        move || std::fs::write(file, vec![1; 120 << 20]).unwrap()
+    });
+    for backend in BACKENDS {
+        let limits = Limits { disk_bytes: 50 * MIB, ..Limits::default() };
+        let ran = run_within(backend, limits, "sleep 1.5; echo done").await;
+        assert_eq!((ran.exceeded, text(&ran).as_str()), (None, "done\n"), "{backend:?}");
+    }
+    filled.join().unwrap();
+}
