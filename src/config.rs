@@ -21,6 +21,7 @@ pub struct Config {
     pub git: GitConfig,
     pub dispatch: DispatchConfig,
     pub sandbox: SandboxConfig,
+    pub dependencies: DependenciesConfig,
     pub tree: TreeConfig,
     /// Each setting as it stands: key, value as shown, where it comes from.
     pub rows: Vec<ConfigRow>,
@@ -116,6 +117,16 @@ pub struct SandboxConfig {
     pub command_disk_bytes: u64,
 }
 
+/// What repositories depend on.
+#[derive(Debug, Clone)]
+pub struct DependenciesConfig {
+    /// `registries` / `CODY_REGISTRIES`, separated by commas: hosts that dependencies are fetched
+    /// from; none means that nothing is fetched. One that names its port may be a private address.
+    pub registries: Vec<String>,
+    /// `dependencies_bytes` / `CODY_DEPENDENCIES_BYTES`: how much of them is kept for other jobs.
+    pub bytes: u64,
+}
+
 /// What one turn may add to a tree.
 #[derive(Debug, Clone)]
 pub struct TreeConfig {
@@ -152,6 +163,15 @@ pub enum ConfigError {
     BadValue { key: &'static str, value: String, source_name: &'static str, expected: &'static str },
     #[error("no home directory is known; set CODY_DATA_DIR to where the log is to be kept")]
     NoHome,
+}
+
+/// Whether a text is a host's name or IPv4 address, with or without a port.
+fn is_host(text: &str) -> bool {
+    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    name.contains(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(is_name)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 /// Where the data directory is: `CODY_DATA_DIR`, else below the user's data home.
@@ -279,6 +299,10 @@ impl Settings<'_> {
                 8 << 30,
             )?,
         };
+        let dependencies = DependenciesConfig {
+            registries: self.registries()?,
+            bytes: self.number("dependencies_bytes", "CODY_DEPENDENCIES_BYTES", 10 << 30)?,
+        };
         let tree = TreeConfig {
             new_entries_a_turn: self.number(
                 "new_entries_a_turn",
@@ -295,6 +319,7 @@ impl Settings<'_> {
             git,
             dispatch,
             sandbox,
+            dependencies,
             tree,
             rows,
         })
@@ -380,6 +405,14 @@ impl Settings<'_> {
         self.parsed(key, variable, default.to_string(), "true or false", parse)
     }
 
+    fn registries(&mut self) -> Result<Vec<String>, ConfigError> {
+        let expected = "a list of hosts, each with a port if it has one of its own, and no more";
+        self.parsed("registries", "CODY_REGISTRIES", String::new(), expected, |text| {
+            let hosts = text.split(',').map(str::trim).filter(|host| !host.is_empty());
+            hosts.map(|host| is_host(host).then(|| host.to_owned())).collect()
+        })
+    }
+
     fn backends(&mut self) -> Result<Vec<SandboxBackend>, ConfigError> {
         let parse = |text: &str| match text {
             "auto" | "true" | "on" => {
@@ -462,11 +495,20 @@ mod tests {
     }
 
     #[test]
+    fn registries_are_hosts_with_or_without_a_port() {
+        let config = load("registries = \"r.example, s.example:8443\"\n", &[]).unwrap();
+        assert_eq!(config.dependencies.registries, ["r.example", "s.example:8443"]);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let error = load("max_turn = 7\n", &[]).unwrap_err().to_string();
         assert!(error.contains("unknown key `max_turn`"), "{error}");
         let error = load("", &[("CODY_BUDGET_USD", "five")]).unwrap_err().to_string();
         assert!(error.contains("`budget_usd` (from the environment) is `five`"), "{error}");
+        for registries in ["https://r.example/", "r.example:0", "r.example/x", "*", "-"] {
+            assert!(load("", &[("CODY_REGISTRIES", registries)]).is_err(), "{registries}");
+        }
     }
 
     #[test]

@@ -41,6 +41,8 @@ use crate::wire::{Secret, ServerAddress, WorkerSettings};
 
 /// The file in which a server leaves its address.
 pub const ADDRESS_FILE: &str = "server.json";
+/// Where fetched dependencies are, in the data directory.
+const DEPENDENCIES: &str = "dependencies";
 /// The folder for what the server needs for a moment; emptied at each start.
 const SCRATCH: &str = "tmp";
 /// Jobs whose state is kept in memory; those at work are fewer.
@@ -184,11 +186,7 @@ impl Server {
         let control = Arc::new(Control {
             app: Arc::clone(&app),
             intake: Arc::clone(&intake),
-            planning: Planning {
-                job: config.job.clone(),
-                git: config.git.clone(),
-                models: Arc::clone(&models),
-            },
+            planning: planning(config, Arc::clone(&models)),
         });
         let door = WorkerDoor {
             app: Arc::clone(&app),
@@ -361,6 +359,16 @@ fn own_program() -> Result<PathBuf, ServeError> {
     })
 }
 
+/// What planning needs of the configuration.
+pub fn planning(config: &Config, models: Arc<ModelTable>) -> Planning {
+    Planning {
+        job: config.job.clone(),
+        git: config.git.clone(),
+        models,
+        may_fetch: !config.dependencies.registries.is_empty(),
+    }
+}
+
 fn dispatch_options(config: &Config) -> DispatchOptions {
     DispatchOptions {
         parallel: config.dispatch.parallel.max(1),
@@ -383,6 +391,9 @@ fn dispatch_options(config: &Config) -> DispatchOptions {
             command_memory_bytes: config.sandbox.command_memory_bytes,
             command_processes: config.sandbox.command_processes,
             command_disk_bytes: config.sandbox.command_disk_bytes,
+            registries: config.dependencies.registries.clone(),
+            dependencies_dir: config.data_dir.join(DEPENDENCIES),
+            dependencies_bytes: config.dependencies.bytes,
             new_entries_a_turn: config.tree.new_entries_a_turn,
             new_bytes_a_turn: config.tree.new_bytes_a_turn,
             max_files: config.git.max_files.saturating_mul(5),

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use cody_events::attempt::{AttemptEnd, Base, SandboxBackend};
 use cody_events::digest::ObjectId;
-use cody_events::evidence::Language;
 use cody_events::evidence::{
-    CheckPhase, CheckSkip, CheckedCommand, CommandOutput, RepoScannedPayload,
+    CheckPhase, CheckSkip, CheckedCommand, CommandOutput, Fetch, FetchWords, Language,
+    RepoScannedPayload,
 };
 use cody_events::ids::{AttemptNumber, JobId, RequestId, TargetNumber, ThreadNumber, TurnNumber};
 use cody_events::raw::RawJson;
@@ -72,6 +72,10 @@ pub struct WorkerSettings {
     pub command_memory_bytes: u64,
     pub command_processes: u64,
     pub command_disk_bytes: u64,
+    /// Hosts that dependencies are fetched from, where they are kept, and how much of them.
+    pub registries: Vec<String>,
+    pub dependencies_dir: PathBuf,
+    pub dependencies_bytes: u64,
     pub new_entries_a_turn: u64,
     pub new_bytes_a_turn: u64,
     /// Files in a work directory, scratch included.
@@ -111,6 +115,8 @@ pub struct Assignment {
     pub prompt: String,
     /// Whether Claude may run commands.
     pub bash: bool,
+    /// Whether what the repository depends on is fetched.
+    pub fetch_dependencies: bool,
     /// Whether an earlier attempt ran tools, so that its scratch is gone.
     pub took_over: bool,
 }
@@ -195,6 +201,16 @@ pub struct ChecksReport {
     /// say nothing of the tree.
     #[serde(default)]
     pub cut_short: bool,
+}
+
+/// `dependencies`: what was fetched, and what was said meanwhile, in the same order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FetchReport {
+    /// The attempt's reports are counted from 1.
+    pub number: u32,
+    pub fetches: Vec<Fetch>,
+    pub words: Vec<FetchWords>,
 }
 
 /// `tools`: what the tools of one response gave, all or none.

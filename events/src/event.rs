@@ -174,6 +174,7 @@ events! {
     AttemptStarted = "attempt-started" 1, attempt, NoPayload;
     AttemptEnded = "attempt-ended" 1, attempt, attempt::AttemptEndedPayload;
     RepoScanned = "repo-scanned" 1, evidence, evidence::RepoScannedPayload;
+    DependenciesFetched = "dependencies-fetched" 1, evidence, evidence::DependenciesFetchedPayload;
     ChecksRan = "checks-ran" 1, evidence, evidence::ChecksRanPayload;
     ThreadStarted = "thread-started" 1, thread, thread::ThreadStartedPayload;
     CallPermitted = "call-permitted" 1, thread, thread::CallPermittedPayload;

@@ -73,6 +73,87 @@ pub struct Candidate {
     pub why: String,
 }
 
+/// What a repository depends on was fetched, or why it was not, before its commands lost the network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DependenciesFetched {
+    pub target: TargetNumber,
+    pub attempt: AttemptNumber,
+    /// The attempt's reports of fetches are counted from 1.
+    pub number: u32,
+    /// Each ecosystem once.
+    pub fetches: Vec<Fetch>,
+}
+
+/// How the dependencies of one ecosystem were had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fetch {
+    pub ecosystem: Ecosystem,
+    /// Of the manifests and all else that decides what is fetched.
+    pub key: Sha256,
+    pub outcome: FetchOutcome,
+    /// Nothing if no program ran, or a limit ended it.
+    pub exit_code: Option<i32>,
+    pub ms: u64,
+    /// Bytes that went through the proxy, both ways.
+    pub network_bytes: u64,
+    /// Whether the lock file that belongs to the manifests is another than the tree had.
+    pub lock_changed: bool,
+}
+
+/// Who resolves dependencies.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ecosystem {
+    Cargo,
+    Npm,
+    Pip,
+}
+
+impl std::fmt::Display for Ecosystem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cargo => "cargo",
+            Self::Npm => "npm",
+            Self::Pip => "pip",
+        })
+    }
+}
+
+/// How a fetch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FetchOutcome {
+    Fetched,
+    /// An earlier job fetched for the same manifests.
+    Cached,
+    Failed,
+    /// The sandbox of this machine has no network of its own to let a proxy into.
+    NoNamespaces,
+}
+
+/// What was said and asked during fetches, in the order of the facts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DependenciesFetchedPayload {
+    pub fetches: Vec<FetchWords>,
+}
+
+/// The words of one fetch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FetchWords {
+    /// The end of what the program printed.
+    pub output: String,
+    /// Hosts that were reached.
+    pub hosts: Vec<String>,
+    /// Hosts that were asked for and are not allowed.
+    pub refused_hosts: Vec<String>,
+}
+
 /// Checks ran, or were left out for a reason, on a fresh checkout of one tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

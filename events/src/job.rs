@@ -24,6 +24,9 @@ pub struct Created {
     /// Classes of changes that a diff is not held for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<PathClass>,
+    /// Whether what the repositories depend on is fetched before their commands run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fetch_dependencies: bool,
     pub app_version: String,
 }
 

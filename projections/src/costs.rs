@@ -189,6 +189,10 @@ fn apply(connection: &Connection, sums: &mut Sums, told: &Told<'_>) -> rusqlite:
             sum.add(Added::FailedCalls, 1)
         }
         Event::ToolsRan(e) => spent.of(connection, told, e.target)?.add(Added::ToolMs, e.tool_ms()),
+        Event::DependenciesFetched(e) => {
+            let ms = e.fetches.iter().map(|fetch| fetch.ms).fold(0, u64::saturating_add);
+            spent.of(connection, told, e.target)?.add(Added::CheckMs, ms)
+        }
         Event::ChecksRan(e) => {
             let ms = e.commands.iter().map(|command| command.ms).fold(0, u64::saturating_add);
             spent.of(connection, told, e.target)?.add(Added::CheckMs, ms)

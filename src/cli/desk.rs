@@ -18,7 +18,7 @@ use crate::entropy::{Entropy as _, SystemEntropy};
 use crate::git::PackStore;
 use crate::intake::Intake;
 use crate::job::{JobState, Rejection};
-use crate::plan::{JobRequest, Planning};
+use crate::plan::JobRequest;
 use crate::serve::{ADDRESS_FILE, STATES, ServeError, Server};
 use crate::store::lock::LockError;
 use crate::store::sqlite::OpenError;
@@ -78,7 +78,7 @@ fn control(config: &Config) -> Result<Control, anyhow::Error> {
         &config.tree,
         crate::serve::known_secrets(config),
     ));
-    let planning = Planning { job: config.job.clone(), git: config.git.clone(), models };
+    let planning = crate::serve::planning(config, models);
     Ok(Control { app, intake, planning })
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use cody_events::event::Event;
-use cody_events::evidence::{CheckPhase, ChecksRan};
+use cody_events::evidence::{CheckPhase, ChecksRan, DependenciesFetched, FetchOutcome};
 use cody_events::outcome::Outcome;
 
 use super::outcome_table::spending;
@@ -111,6 +111,7 @@ async fn section(
         let partial = if facts.partial { " It is partial." } else { "" };
         out.push_str(&format!("\nThe patch's SHA-256 is `{}`.{partial}\n\n", facts.diff_hash));
     }
+    dependencies(app, job, target, out).await?;
     checks(app, job, target, out).await?;
     let evidence = job.evidence(app, target.number).await?;
     if !evidence.is_empty() {
@@ -118,6 +119,46 @@ async fn section(
         for line in evidence {
             out.push_str(&format!("- {}\n", text::printable(line.trim()).replace('\n', " ")));
         }
+    }
+    Ok(())
+}
+
+/// Every fetch of dependencies, and the hosts that it reached or was refused.
+async fn dependencies(
+    app: &App,
+    job: &ReadJob,
+    target: &Target,
+    out: &mut String,
+) -> Result<(), anyhow::Error> {
+    let mut rows = String::new();
+    for told in &job.events {
+        let Event::DependenciesFetched(facts) = &told.event else { continue };
+        if facts.target != target.number {
+            continue;
+        }
+        let payload = app.payload_of::<DependenciesFetched>(told.recorded.position).await?;
+        let words = payload.iter().flat_map(|payload| &payload.fetches).map(Some);
+        for (fetch, words) in facts.fetches.iter().zip(words.chain(std::iter::repeat(None))) {
+            let how = match fetch.outcome {
+                FetchOutcome::Fetched => "fetched",
+                FetchOutcome::Cached => "from an earlier fetch",
+                FetchOutcome::Failed => "failed",
+                FetchOutcome::NoNamespaces => "not possible in this sandbox",
+            };
+            let hosts = |hosts: &[String]| text::printable(&hosts.join(", ")).replace('|', "\\|");
+            rows.push_str(&format!(
+                "| {} | {how} | {} | {} | {} |\n",
+                fetch.ecosystem,
+                words.map_or_else(String::new, |words| hosts(&words.hosts)),
+                words.map_or_else(String::new, |words| hosts(&words.refused_hosts)),
+                text::duration(fetch.ms)
+            ));
+        }
+    }
+    if !rows.is_empty() {
+        out.push_str("| dependencies | result | hosts reached | hosts refused | time |\n|---|---|---|---|---|\n");
+        out.push_str(&rows);
+        out.push('\n');
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::clock::Clock as _;
 use crate::config::Config;
 use crate::job::state::Job;
-use crate::plan::{JobRequest, LocalPaths, Planning};
+use crate::plan::{JobRequest, LocalPaths};
 
 /// How often a watched job is looked at.
 const LOOK: Duration = Duration::from_millis(150);
@@ -61,6 +61,10 @@ pub struct RunArgs {
     /// deleted-tests, outward-links
     #[arg(long, value_name = "CLASS", value_delimiter = ',')]
     allow: Vec<PathClass>,
+    /// Fetch what the repositories depend on before their commands run, from the hosts that
+    /// `registries` of config.toml names
+    #[arg(long)]
+    fetch_dependencies: bool,
     /// Where to leave a patch for each repository
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -174,6 +178,7 @@ fn request(args: &RunArgs) -> Result<JobRequest, anyhow::Error> {
     request.effort = args.effort.map(Effort::from).or(request.effort);
     request.no_review |= args.no_review;
     request.allow.extend(&args.allow);
+    request.fetch_dependencies |= args.fetch_dependencies;
     request.limit(&args.limits.request());
     Ok(request)
 }
@@ -213,7 +218,7 @@ pub async fn run_request(
 /// What is wrong with a request is told before anything is started.
 fn check(config: &Config, request: &JobRequest) -> Result<(), anyhow::Error> {
     let models = std::sync::Arc::new(crate::serve::models(config)?);
-    let planning = Planning { job: config.job.clone(), git: config.git.clone(), models };
+    let planning = crate::serve::planning(config, models);
     let planner = planning.planner(crate::clock::SystemClock.now().date(), LocalPaths::Any);
     Ok(crate::job::check(&planner.plan(request)?)?)
 }

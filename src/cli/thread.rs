@@ -2,7 +2,7 @@
 
 use clap::Args;
 use cody_events::event::Event;
-use cody_events::evidence::ChecksRan;
+use cody_events::evidence::{ChecksRan, DependenciesFetched, FetchOutcome};
 use cody_events::ids::TargetNumber;
 use cody_events::raw::RawJson;
 use cody_events::thread::{
@@ -64,6 +64,7 @@ pub fn is_said(event: &Event, target: TargetNumber) -> bool {
         Event::ClaudeTurn(e) => e.target == target,
         Event::CallFailed(e) => e.target == target,
         Event::ToolsRan(e) => e.target == target,
+        Event::DependenciesFetched(e) => e.target == target,
         Event::ChecksRan(e) => e.target == target,
         Event::DiffReviewed(e) => e.target == target,
         _ => false,
@@ -127,6 +128,30 @@ pub async fn said(app: &App, told: &Told, full: bool) -> Result<String, anyhow::
         Event::ToolsRan(_) => {
             if let Some(payload) = app.payload_of::<ToolsRan>(position).await? {
                 out.push_str(&blocks(&payload.results, full));
+            }
+        }
+        Event::DependenciesFetched(e) => {
+            let payload = app.payload_of::<DependenciesFetched>(position).await?;
+            out.push_str("\n▌Dependencies\n");
+            let words = payload.iter().flat_map(|payload| &payload.fetches).map(Some);
+            for (fetch, words) in e.fetches.iter().zip(words.chain(std::iter::repeat(None))) {
+                let (mark, how) = match fetch.outcome {
+                    FetchOutcome::Fetched => ("✔", "fetched"),
+                    FetchOutcome::Cached => ("✔", "fetched by an earlier job"),
+                    FetchOutcome::Failed => ("✘", "not fetched"),
+                    FetchOutcome::NoNamespaces => ("✘", "not fetched: that needs bubblewrap"),
+                };
+                let took = text::duration(fetch.ms);
+                out.push_str(&format!("  {mark} {}: {how} ({took})\n", fetch.ecosystem));
+                let refused = words.iter().flat_map(|words| &words.refused_hosts);
+                for host in refused {
+                    let host = text::printable(host);
+                    out.push_str(&format!("  {host} is not allowed; add it to `registries`\n"));
+                }
+                if let Some(words) = words.filter(|_| full || fetch.outcome == FetchOutcome::Failed)
+                {
+                    out.push_str(&ending(&words.output, full));
+                }
             }
         }
         Event::ChecksRan(e) => {

@@ -153,6 +153,7 @@ fn sign_of_life(event: &Event) -> Option<TargetNumber> {
     match event {
         Event::AttemptStarted(e) => Some(e.target),
         Event::RepoScanned(e) => Some(e.target),
+        Event::DependenciesFetched(e) => Some(e.target),
         Event::ChecksRan(e) => Some(e.target),
         Event::ThreadStarted(e) => Some(e.target),
         Event::CallPermitted(e) => Some(e.target),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Intake, Story};
 use crate::scan::secrets;
 use crate::tools;
-use crate::wire::{ChecksReport, ToolsReport};
+use crate::wire::{ChecksReport, FetchReport, ToolsReport};
 
 /// What is read of a `tool_result` block to write it again.
 #[derive(Deserialize)]
@@ -62,6 +62,16 @@ impl Intake {
     pub fn mask_checks(&self, report: &mut ChecksReport) {
         for output in &mut report.outputs {
             self.masked(&mut output.output);
+        }
+    }
+
+    /// Masks what programs said while they fetched, and the names that they asked for.
+    pub fn mask_fetch(&self, report: &mut FetchReport) {
+        for words in &mut report.words {
+            self.masked(&mut words.output);
+            for host in words.hosts.iter_mut().chain(&mut words.refused_hosts) {
+                self.masked(host);
+            }
         }
     }
 

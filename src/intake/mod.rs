@@ -31,7 +31,7 @@ use crate::wire::{AskedTool, ToolsReport};
 
 use added_secrets::added_secrets;
 pub use evidence::review_claim;
-pub use reports::{Disbelief, examine_checks, examine_time};
+pub use reports::{Disbelief, examine_checks, examine_fetch, examine_time};
 pub use story::Story;
 
 use path_policy::Touches;

@@ -6,17 +6,22 @@ use std::time::Duration;
 
 use cody_events::attempt::SandboxBackend;
 use cody_events::digest::ObjectId;
-use cody_events::evidence::CheckSkip;
+use cody_events::evidence::{CheckSkip, Ecosystem, FetchWords};
 use cody_events::time::took_ms;
 use serde::Deserialize;
 
 use crate::tools;
-use crate::wire::{AskedTool, ChecksReport, ToolsReport};
+use crate::wire::{AskedTool, ChecksReport, FetchReport, ToolsReport};
 
 /// The longest text of one result: what a tool may give, and our notes around it.
 const MAX_RESULT_CHARACTERS: usize = 40_000;
 /// How much longer than we saw a step may have taken, by the worker's own clock.
 const CLOCK_SLACK_MS: u64 = 2_000;
+
+/// What is kept of the words of one fetch.
+const FETCH_OUTPUT_BYTES: usize = 64 << 10;
+const FETCH_HOSTS: usize = 64;
+const MAX_HOST_BYTES: usize = 300;
 
 /// Why a report is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +38,8 @@ pub enum Disbelief {
     OtherFinish,
     #[error("it says that commands ran that were not asked for, or not those that were")]
     OtherCommands,
+    #[error("it fetched the same twice, or says more of it than there is room for")]
+    OtherFetches,
     #[error("what it skipped was not to be skipped")]
     WrongSkip,
     #[error("it brings contents that its changes do not need")]
@@ -137,6 +144,25 @@ pub fn examine_checks(
     // A code beside a time limit would count as a pass or as a failure, as one likes.
     if report.results.iter().any(|result| result.timed_out && result.exit_code.is_some()) {
         return Err(Disbelief::OtherCommands);
+    }
+    Ok(())
+}
+
+/// Examines what a worker says of the dependencies that it fetched.
+pub fn examine_fetch(report: &FetchReport) -> Result<(), Disbelief> {
+    let ecosystems: BTreeSet<Ecosystem> = report.fetches.iter().map(|f| f.ecosystem).collect();
+    let is_each_once = ecosystems.len() == report.fetches.len() && !ecosystems.is_empty();
+    if !is_each_once || report.words.len() != report.fetches.len() {
+        return Err(Disbelief::OtherFetches);
+    }
+    let is_short = |words: &FetchWords| {
+        let hosts = words.hosts.iter().chain(&words.refused_hosts);
+        words.output.len() <= FETCH_OUTPUT_BYTES
+            && hosts.clone().count() <= FETCH_HOSTS
+            && hosts.into_iter().all(|host| host.len() <= MAX_HOST_BYTES)
+    };
+    if !report.words.iter().all(is_short) {
+        return Err(Disbelief::OtherFetches);
     }
     Ok(())
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use cody_events::attempt::{AttemptEnd, AttemptReason, AttemptStarted, Base, Executor};
 use cody_events::diff::{DiffProduced, DiffProducedPayload};
-use cody_events::evidence::{ChecksRan, ChecksRanPayload, RepoScanned, RepoScannedPayload};
+use cody_events::evidence::{
+    ChecksRan, ChecksRanPayload, DependenciesFetched, DependenciesFetchedPayload, RepoScanned,
+    RepoScannedPayload,
+};
 use cody_events::ids::{RequestId, TargetNumber};
 use cody_events::job::{By, CheckSource, Effort, Limits, Location, Policy, TargetKind};
 use cody_events::outcome::Outcome;
@@ -68,6 +71,7 @@ pub enum Command {
         detail: Option<String>,
     },
     RecordScan(Box<(RepoScanned, RepoScannedPayload)>),
+    RecordFetch(Box<(DependenciesFetched, DependenciesFetchedPayload)>),
     RecordChecks(Box<(ChecksRan, ChecksRanPayload)>),
     StartThread(Box<(ThreadStarted, ThreadStartedPayload)>),
     PermitCall {
@@ -96,6 +100,7 @@ pub struct CreateJob {
     pub skip_review: bool,
     /// Classes of changes that a diff is not held for.
     pub allow: BTreeSet<PathClass>,
+    pub fetch_dependencies: bool,
     pub app_version: String,
     pub rules: CreateRules,
 }

@@ -58,6 +58,7 @@ fn facts(wish: &CreateJob) -> Created {
         bash: wish.bash,
         skip_review: wish.skip_review,
         allow: wish.allow.iter().copied().collect(),
+        fetch_dependencies: wish.fetch_dependencies,
         app_version: wish.app_version.clone(),
     }
 }

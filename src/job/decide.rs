@@ -20,7 +20,7 @@ use attempts::{claim_attempt, end_attempt, request_attempt};
 use control::{change_limits, pause, resume, retry};
 use conversation::{fail_call, permit_call, record_tools, record_turn, start_thread};
 use endings::{cancel, finish_target};
-use evidence::{record_checks, record_review, record_scan};
+use evidence::{record_checks, record_fetch, record_review, record_scan};
 
 /// What becomes of a wish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +83,10 @@ fn decide_in(job: &Job, command: &Command) -> Result<Vec<Draft>, Rejection> {
         Command::RecordScan(report) => {
             let (facts, payload) = report.as_ref();
             record_scan(job, facts).map(|new| drafts(new, facts, payload))
+        }
+        Command::RecordFetch(report) => {
+            let (facts, payload) = report.as_ref();
+            record_fetch(job, facts, payload).map(|new| drafts(new, facts, payload))
         }
         Command::RecordChecks(report) => {
             let (facts, payload) = report.as_ref();

@@ -43,6 +43,7 @@ impl Job {
             bash: created.bash,
             skip_review: created.skip_review,
             allow: created.allow.iter().copied().collect(),
+            fetch_dependencies: created.fetch_dependencies,
             paused: false,
             cancelled: false,
             finished: false,
@@ -83,6 +84,7 @@ impl Job {
             }),
             Event::AttemptStarted(e) => self.with(e.target, |target| {
                 target.latest_attempt = e.attempt;
+                target.fetches = 0;
                 target.sandbox = Some(e.sandbox);
                 let is_over = target.request.as_ref().is_some_and(|open| open.is_over);
                 let attempt = Some(e.attempt);
@@ -93,6 +95,11 @@ impl Job {
             }
             Event::RepoScanned(e) => self.with(e.target, |target| {
                 target.scan = Some(Scanned { tree: e.tree, check_count: e.check_count });
+            }),
+            Event::DependenciesFetched(e) => self.with(e.target, |target| {
+                let ms = e.fetches.iter().fold(0, |sum: u64, fetch| sum.saturating_add(fetch.ms));
+                target.tool_ms = target.tool_ms.saturating_add(ms);
+                target.fetches = e.number;
             }),
             Event::ChecksRan(e) => self.with(e.target, |target| target.checks_ran(e)),
             Event::ThreadStarted(e) => self.with(e.target, |target| target.thread_started(e)),
@@ -183,6 +190,7 @@ impl Target {
             turns: 0,
             tokens: 0,
             tool_ms: 0,
+            fetches: 0,
             last_call_made: false,
             diff: None,
             held: false,

@@ -30,6 +30,8 @@ pub const MAX_REPAIRS: u32 = 2;
 pub const MAX_FRUITLESS_LOSSES: u32 = 5;
 /// How often the tools of one response may begin without ever being seen to end.
 pub const MAX_TOOL_LOSSES: u32 = 2;
+/// How many fetches of dependencies an attempt may report: far more than its turns make.
+pub const MAX_FETCHES: u32 = 1_000;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -36,6 +36,7 @@ pub struct Job {
     pub bash: bool,
     pub skip_review: bool,
     pub allow: BTreeSet<PathClass>,
+    pub fetch_dependencies: bool,
     pub paused: bool,
     pub cancelled: bool,
     pub finished: bool,
@@ -177,8 +178,10 @@ pub struct Target {
     /// Responses in the threads that make the change.
     pub turns: u32,
     pub tokens: u64,
-    /// Milliseconds that tools and checks took.
+    /// Milliseconds that tools, checks and fetches of dependencies took.
     pub tool_ms: u64,
+    /// Reports of dependencies that the latest attempt fetched.
+    pub fetches: u32,
     /// Whether the one call that a spent budget allows was made.
     pub last_call_made: bool,
     pub diff: Option<ProducedDiff>,

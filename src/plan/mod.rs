@@ -48,12 +48,15 @@ pub struct Planning {
     pub job: JobConfig,
     pub git: GitConfig,
     pub models: Arc<ModelTable>,
+    /// Whether dependencies can be fetched at all.
+    pub may_fetch: bool,
 }
 
 impl Planning {
     /// A planner of `today`, for a door that may name `local_paths`.
     pub fn planner(&self, today: Date, local_paths: LocalPaths) -> Planner<'_> {
-        Planner { job: &self.job, git: &self.git, models: &self.models, today, local_paths }
+        let (job, git, models, may_fetch) = (&self.job, &self.git, &self.models, self.may_fetch);
+        Planner { job, git, models, may_fetch, today, local_paths }
     }
 }
 
@@ -63,6 +66,7 @@ pub struct Planner<'a> {
     pub job: &'a JobConfig,
     pub git: &'a GitConfig,
     pub models: &'a ModelTable,
+    pub may_fetch: bool,
     pub today: Date,
     pub local_paths: LocalPaths,
 }
@@ -71,6 +75,7 @@ impl Planner<'_> {
     /// The command that creates the job, or why there can be none.
     pub fn plan(&self, request: &JobRequest) -> Result<CreateJob, Rejection> {
         self.check_secrets(request)?;
+        self.check_registries(request)?;
         let branch = request.branch.as_deref().map(str::trim).filter(|branch| !branch.is_empty());
         if let Some(branch) = branch {
             check_branch(branch)?;
@@ -99,6 +104,7 @@ impl Planner<'_> {
             bash: !request.no_bash,
             skip_review: request.no_review,
             allow: request.allow.iter().copied().collect(),
+            fetch_dependencies: request.fetch_dependencies,
             app_version: env!("CARGO_PKG_VERSION").to_owned(),
             rules: CreateRules {
                 max_targets: self.job.max_targets,
@@ -107,6 +113,18 @@ impl Planner<'_> {
                 floor_call_micros,
             },
         })
+    }
+
+    fn check_registries(&self, request: &JobRequest) -> Result<(), Rejection> {
+        if request.fetch_dependencies && !self.may_fetch {
+            return Err(Rejection::new(
+                RejectionCode::NoRegistries,
+                "This server fetches no dependencies: it is told of no host to fetch from.",
+                "Name the hosts that cargo, npm or pip download from in `registries` of config.toml \
+                 (or CODY_REGISTRIES), or leave --fetch-dependencies out.",
+            ));
+        }
+        Ok(())
     }
 
     /// What is asked for is recorded for good, and sent to Claude: no secret belongs there.

@@ -63,6 +63,9 @@ pub struct JobRequest {
     pub no_review: bool,
     /// Classes of changes that a diff is not held for.
     pub allow: Vec<PathClass>,
+    /// Whether what the repositories depend on is fetched before their commands run, from the hosts
+    /// that the server allows.
+    pub fetch_dependencies: bool,
 }
 
 impl JobRequest {

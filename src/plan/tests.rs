@@ -42,6 +42,7 @@ impl Server {
             job: &self.config.job,
             git: &self.config.git,
             models: &self.models,
+            may_fetch: false,
             today: Date::constant(2026, 11, 23),
             local_paths: self.local_paths.clone(),
         };

@@ -108,7 +108,11 @@ async fn is_found_out(stage: &Stage, worker: &Worker, route: &str, lie: &Value, 
     assert!(words.contains(why), "{why}: {words}");
     let after = stage.kinds().await;
     assert_eq!(after[before.len()], "attempt-ended", "{why}");
-    let kind = if route == "checks" { "checks-ran" } else { "tools-ran" };
+    let kind = match route {
+        "checks" => "checks-ran",
+        "dependencies" => "dependencies-fetched",
+        _ => "tools-ran",
+    };
     let count = |kinds: &[String]| kinds.iter().filter(|k| *k == kind).count();
     assert_eq!(count(&before), count(&after), "{why}");
     assert_eq!(code(&worker.say("heartbeat", &json!({})).await), (401, "fenced"), "{why}");
@@ -259,6 +263,56 @@ async fn lies_about_checks_are_found_out() {
         println!("{what}");
         is_found_out(&stage, &worker, "checks", &report, why).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lies_about_dependencies_are_found_out() {
+    let honest = json!({
+        "number": 1,
+        "fetches": [{ "ecosystem": "cargo", "key": "0".repeat(64), "outcome": "fetched", "exit_code": 0,
+            "ms": 1, "network_bytes": 1, "lock_changed": false }],
+        "words": [{ "output": "", "hosts": ["r.example"], "refused_hosts": [] }],
+    });
+    type Lie = fn(&mut Value);
+    let lies: &[(&str, Lie, &str)] = &[
+        ("an hour in a second", |r| r["fetches"][0]["ms"] = json!(3_600_000), "as seen from here"),
+        (
+            "nothing at all",
+            |r| *r = json!({ "number": 1, "fetches": [], "words": [] }),
+            "fetched the same twice",
+        ),
+        ("words left out", |r| r["words"] = json!([]), "fetched the same twice"),
+        (
+            "the same twice",
+            |r| {
+                for list in ["fetches", "words"] {
+                    let one = r[list][0].clone();
+                    r[list].as_array_mut().unwrap().push(one);
+                }
+            },
+            "fetched the same twice",
+        ),
+        (
+            "a book",
+            |r| r["words"][0]["output"] = json!("x".repeat(100_000)),
+            "more of it than there is room",
+        ),
+        ("a host as long as a book", |r| r["words"][0]["hosts"] = json!(["x".repeat(999)]), "room"),
+    ];
+    for (what, lie, why) in lies {
+        let (stage, worker) = lie_stage().await;
+        assert_eq!(worker.say("scan", &worker.scan()).await.0, 200);
+        assert_eq!(worker.say("next", &json!({})).await.0, 200);
+        let mut report = honest.clone();
+        lie(&mut report);
+        println!("{what}");
+        is_found_out(&stage, &worker, "dependencies", &report, why).await;
+    }
+    // A job that does not fetch has no such report, whatever it says.
+    let (stage, worker) = lie_stage().await;
+    let before = stage.kinds().await;
+    assert_eq!(code(&worker.say("dependencies", &honest).await), (409, "out-of-order"));
+    assert_eq!(stage.kinds().await, before);
 }
 
 fn skip(report: &mut Value, why: &str) {

@@ -90,6 +90,7 @@ pub fn created() -> Created {
         checks: CheckSource::Off,
         bash: false,
         skip_review: false,
+        fetch_dependencies: false,
         allow: Vec::new(),
         app_version: "0".to_owned(),
     }

@@ -7,7 +7,8 @@ use cody_events::attempt::{
 use cody_events::event::Event;
 use cody_events::evidence::{
     Candidate, CheckPhase, CheckSkip, CheckVerdict, CheckedCommand, ChecksRan, ChecksRanPayload,
-    CommandOutput, FoundCheck, Language, Manifest, RepoScanned, RepoScannedPayload,
+    CommandOutput, DependenciesFetched, DependenciesFetchedPayload, Ecosystem, Fetch, FetchOutcome,
+    FetchWords, FoundCheck, Language, Manifest, RepoScanned, RepoScannedPayload,
 };
 use cody_events::ids::{AttemptNumber, RequestId, RoundNumber, TargetNumber};
 use cody_events::job::{
@@ -38,6 +39,7 @@ pub fn all() -> Vec<Golden> {
             &AttemptEndedPayload { detail: "the worker's process is gone".to_owned() },
         ),
         scanned(),
+        fetched(),
         checked(),
     ]
 }
@@ -85,6 +87,7 @@ fn created() -> Golden {
         bash: true,
         skip_review: true,
         allow: vec![PathClass::Lockfiles, PathClass::Binaries],
+        fetch_dependencies: true,
         app_version: "0.1.0".to_owned(),
     };
     let payload = CreatedPayload {
@@ -184,6 +187,36 @@ fn check(commands: Vec<CheckedCommand>) -> ChecksRan {
     }
 }
 
+fn fetched() -> Golden {
+    let fetch = |ecosystem, outcome| Fetch {
+        ecosystem,
+        key: hash(7),
+        outcome,
+        exit_code: Some(0),
+        ms: 1_250,
+        network_bytes: 48_213,
+        lock_changed: true,
+    };
+    let facts = DependenciesFetched {
+        target: TargetNumber(1),
+        attempt: AttemptNumber(1),
+        number: 1,
+        fetches: vec![
+            fetch(Ecosystem::Cargo, FetchOutcome::Fetched),
+            Fetch { exit_code: Some(1), ..fetch(Ecosystem::Npm, FetchOutcome::Failed) },
+        ],
+    };
+    let words = |output: &str, refused: &[&str]| FetchWords {
+        output: output.to_owned(),
+        hosts: vec!["registry.example".to_owned()],
+        refused_hosts: refused.iter().map(|host| (*host).to_owned()).collect(),
+    };
+    let payload = DependenciesFetchedPayload {
+        fetches: vec![words("Downloaded 3 crates", &[]), words("E403", &["other.example"])],
+    };
+    with(facts, &payload)
+}
+
 fn checked() -> Golden {
     let commands = vec![
         CheckedCommand { exit_code: Some(1), timed_out: false, ms: 412 },
@@ -208,12 +241,12 @@ fn checked() -> Golden {
 }
 
 /// The longest lists that facts may carry, of the widest values. Twenty targets, the most that a job
-/// takes, fit with names of 122 bytes on average; with longer ones the log refuses the event.
+/// takes, fit with names of 120 bytes on average; with longer ones the log refuses the event.
 pub fn largest() -> Vec<Event> {
     let targets = (1..=20).map(|number| CreatedTarget {
         number: TargetNumber(number),
         kind: TargetKind::Github,
-        repository: format!("{}/{}", "o".repeat(39), "n".repeat(82)),
+        repository: format!("{}/{}", "o".repeat(39), "n".repeat(80)),
     });
     let limits = Limits {
         budget_micros: u64::MAX,
@@ -257,6 +290,7 @@ pub fn largest() -> Vec<Event> {
             checks: CheckSource::Detected,
             bash: false,
             skip_review: true,
+            fetch_dependencies: true,
             allow: PathClass::ALL.to_vec(),
             app_version: "v".repeat(16),
         }

@@ -188,6 +188,7 @@ pub fn created(targets: u32) -> Created {
         checks: CheckSource::Detected,
         bash: true,
         skip_review: false,
+        fetch_dependencies: false,
         allow: Vec::new(),
         app_version: "0.1.0".to_owned(),
     }

@@ -114,6 +114,7 @@ async fn assignment(
         base,
         prompt: prompt.map(|created| created.prompt).unwrap_or_default(),
         bash: job.bash,
+        fetch_dependencies: job.fetch_dependencies,
         took_over,
     })
 }

@@ -62,6 +62,12 @@ impl WorkerDoor {
         Some(self.app.clock().monotonic().saturating_sub(since))
     }
 
+    /// The same of a step that goes on.
+    pub(super) fn handed_so_far(&self, request: RequestId) -> Option<Duration> {
+        let since = self.handed().get(&request).copied()?;
+        Some(self.app.clock().monotonic().saturating_sub(since))
+    }
+
     fn handed(&self) -> std::sync::MutexGuard<'_, BTreeMap<RequestId, Duration>> {
         self.handed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,6 +81,7 @@ pub fn router(door: WorkerDoor) -> Router {
         .route("/worker/v1/next", post(steps::next))
         .route("/worker/v1/tree", post(steps::tree))
         .route("/worker/v1/scan", post(reports::scan))
+        .route("/worker/v1/dependencies", post(reports::dependencies))
         .route("/worker/v1/checks", post(reports::checks))
         .route("/worker/v1/tools", post(reports::tools))
         .route("/worker/v1/output", post(reports::output))

@@ -6,7 +6,7 @@ use cody_events::attempt::AttemptEnd;
 use cody_events::digest::{ObjectId, Sha256};
 use cody_events::envelope::Door;
 use cody_events::event::Event;
-use cody_events::evidence::RepoScanned;
+use cody_events::evidence::{DependenciesFetched, DependenciesFetchedPayload, RepoScanned};
 use cody_events::ids::{AttemptNumber, CommandId, JobId, TargetNumber, ThreadNumber, TurnNumber};
 use cody_events::outcome::Outcome;
 use cody_events::raw::RawJson;
@@ -21,8 +21,8 @@ use crate::job::Command;
 use crate::job::state::Target;
 use crate::store::side::Lease;
 use crate::wire::{
-    AskedTool, ChecksReport, EndReport, OutputAnswer, OutputRequest, Receipt, ScanReport,
-    ToolsReport,
+    AskedTool, ChecksReport, EndReport, FetchReport, OutputAnswer, OutputRequest, Receipt,
+    ScanReport, ToolsReport,
 };
 
 /// Tools of one turn that the facts have room for; more stand in the payload.
@@ -63,6 +63,30 @@ pub async fn scan(
     let (round, commit) = (target.round.to_string(), report.base_commit.to_string());
     let id = id(&lease, "scan", &[&round, &commit]);
     execute(&door, &lease, id, Command::RecordScan(Box::new((facts, found)))).await
+}
+
+/// What was fetched for the target's commands.
+pub async fn dependencies(
+    State(door): State<WorkerDoor>,
+    Holder(lease): Holder,
+    Json(mut report): Json<FetchReport>,
+) -> Result<Json<Receipt>, DoorError> {
+    let state = door.app.state(lease.job).await?;
+    let target = state.job.as_ref().and_then(|job| job.targets.get(&lease.target));
+    if target.is_some_and(|target| target.attempt() == Some(lease.attempt)) {
+        let said_ms = report.fetches.iter().fold(0_u64, |sum, fetch| sum.saturating_add(fetch.ms));
+        let examined = examine_time(door.handed_so_far(lease.request), said_ms)
+            .and_then(|()| intake::examine_fetch(&report));
+        believe(&door, &lease, examined.map_err(IntakeError::from).map_err(DoorError::from))
+            .await?;
+    }
+    let id = id(&lease, "dependencies", &[&Sha256::of(&serde_json::to_vec(&report)?).to_string()]);
+    door.intake.mask_fetch(&mut report);
+    let (target, attempt) = (lease.target, lease.attempt);
+    let facts =
+        DependenciesFetched { target, attempt, number: report.number, fetches: report.fetches };
+    let payload = DependenciesFetchedPayload { fetches: report.words };
+    execute(&door, &lease, id, Command::RecordFetch(Box::new((facts, payload)))).await
 }
 
 /// Checks on a fresh checkout.

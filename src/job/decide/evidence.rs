@@ -1,10 +1,14 @@
 //! Whether what was found out about a tree may be recorded: the scan, checks, the review. What it
 //! means for the target is said by `next_step`.
 
-use cody_events::evidence::{CheckPhase, CheckVerdict, ChecksRan, ChecksRanPayload, RepoScanned};
+use cody_events::evidence::{
+    CheckPhase, CheckVerdict, ChecksRan, ChecksRanPayload, DependenciesFetched,
+    DependenciesFetchedPayload, RepoScanned,
+};
 use cody_events::thread::{DiffReviewed, DiffReviewedPayload, ReviewVerdict};
 
 use super::{IsNew, held_by, open_target, out_of_order};
+use crate::job::MAX_FETCHES;
 use crate::job::MAX_REPAIRS;
 use crate::job::next_step::{NextStep, work};
 use crate::job::rejection::Rejection;
@@ -19,6 +23,28 @@ pub(super) fn record_scan(job: &Job, scan: &RepoScanned) -> Result<IsNew, Reject
         Some(base) if base.commit == scan.base_commit && base.tree == scan.tree => Ok(true),
         _ => Err(out_of_order("the scan is of another commit".to_owned())),
     }
+}
+
+/// Fetches are evidence of what checks had; nothing follows from them.
+pub(super) fn record_fetch(
+    job: &Job,
+    fetched: &DependenciesFetched,
+    payload: &DependenciesFetchedPayload,
+) -> Result<IsNew, Rejection> {
+    let target = held_by(job, fetched.target, fetched.attempt)?;
+    if !job.fetch_dependencies {
+        return Err(out_of_order("the job does not fetch dependencies".to_owned()));
+    }
+    if fetched.number <= target.fetches {
+        return Ok(false);
+    }
+    if fetched.number != target.fetches + 1 || fetched.number > MAX_FETCHES {
+        return Err(out_of_order(format!("fetch {} is not the next", fetched.number)));
+    }
+    if fetched.fetches.len() != payload.fetches.len() {
+        return Err(out_of_order("the facts and the payload disagree".to_owned()));
+    }
+    Ok(true)
 }
 
 pub(super) fn record_checks(

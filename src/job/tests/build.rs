@@ -7,7 +7,10 @@ use cody_events::attempt::{
 use cody_events::diff::{DiffProduced, DiffProducedPayload, Patch};
 use cody_events::digest::{ObjectId, Sha256};
 use cody_events::event::Event;
-use cody_events::evidence::{CheckPhase, CheckVerdict, ChecksRan, RepoScanned};
+use cody_events::evidence::{
+    CheckPhase, CheckVerdict, ChecksRan, DependenciesFetched, Ecosystem, Fetch, FetchOutcome,
+    RepoScanned,
+};
 use cody_events::ids::{
     AttemptNumber, CallNumber, RequestId, RoundNumber, TargetNumber, ThreadNumber, TurnNumber,
 };
@@ -64,6 +67,7 @@ pub fn created(targets: u32) -> Created {
         checks: CheckSource::Detected,
         bash: true,
         skip_review: false,
+        fetch_dependencies: false,
         allow: Vec::new(),
         app_version: "0.1.0".to_owned(),
     }
@@ -161,6 +165,24 @@ impl On {
     }
 
     /// Checks of the tree that a claim is about; a failure is sent back.
+    pub fn fetched(self, number: u32, ms: u64) -> DependenciesFetched {
+        let fetch = Fetch {
+            ecosystem: Ecosystem::Cargo,
+            key: Sha256::ZERO,
+            outcome: FetchOutcome::Fetched,
+            exit_code: Some(0),
+            ms,
+            network_bytes: 1_000,
+            lock_changed: false,
+        };
+        DependenciesFetched {
+            target: self.number(),
+            attempt: AttemptNumber(1),
+            number,
+            fetches: vec![fetch],
+        }
+    }
+
     pub fn checked(self, number: u8, verdict: CheckVerdict) -> ChecksRan {
         ChecksRan {
             tree: tree(number),

@@ -3,7 +3,7 @@
 
 use cody_events::attempt::AttemptEnd;
 use cody_events::event::{Draft, Event};
-use cody_events::evidence::{CheckPhase, CheckVerdict, ChecksRan};
+use cody_events::evidence::{CheckPhase, CheckVerdict, ChecksRan, DependenciesFetched};
 use cody_events::ids::{AttemptNumber, CallNumber, TargetNumber};
 use cody_events::job::{Created, Limits};
 use cody_events::outcome::Outcome;
@@ -40,7 +40,7 @@ struct Dice {
 }
 
 fn dice() -> impl Strategy<Value = Dice> {
-    let numbers = (0..17u8, 1..=3u32, 1..=3u32, 1..=3u32, 1..=3u32, 1..=2u32);
+    let numbers = (0..18u8, 1..=3u32, 1..=3u32, 1..=3u32, 1..=3u32, 1..=2u32);
     (numbers, 0..3u8, 0..3u8, 0..64usize, any::<bool>()).prop_map(
         |((kind, target, attempt, thread, turn, call), before, after, pick, flag)| Dice {
             kind,
@@ -153,6 +153,10 @@ fn command(dice: Dice) -> Command {
             2 => change_limits(Limits { budget_micros: 50_000_000, ..limits() }),
             _ => retry(if flag { &[1] } else { &[] }),
         },
+        16 => record_fetch(DependenciesFetched {
+            attempt: attempt_number,
+            ..on.fetched(call, u64::from(after))
+        }),
         _ => on.finish(
             pick(&Outcome::ALL, dice.pick),
             flag.then(|| on.diff(after, !dice.pick.is_multiple_of(3))),
@@ -229,7 +233,7 @@ proptest! {
         let limits = Limits { budget_micros: 2_000_000, ..limits() };
         let mut history: Vec<Event> = match stage.checked_sub(1) {
             None => Vec::new(),
-            Some(stage) => std::iter::once(Created { limits, ..created(2) }.into())
+            Some(stage) => std::iter::once(Created { limits, fetch_dependencies: true, ..created(2) }.into())
                 .chain(way_to(ONE, Stage::ALL[stage]))
                 .collect(),
         };

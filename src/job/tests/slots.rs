@@ -1,18 +1,21 @@
 //! Slots are filled once: scan, baseline, threads, turns, tools, checks, reviews.
 
+use cody_events::attempt::AttemptStarted;
 use cody_events::event::Event;
 use cody_events::evidence::{CheckPhase, CheckVerdict, ChecksRan};
-use cody_events::ids::{RoundNumber, ThreadNumber};
+use cody_events::ids::{AttemptNumber, RoundNumber, ThreadNumber};
+use cody_events::job::Created;
 use cody_events::thread::{
     CallClass, ClaudeTurn, DiffReviewed, FinishOutcome, Purpose, ReviewVerdict, StopReason,
     ThreadStarted, ToolsRan,
 };
 
 use super::build::*;
+use super::given::given;
 use super::stage::*;
 use super::wishes::*;
-use crate::job::Command;
 use crate::job::RejectionCode::*;
+use crate::job::{Command, MAX_FETCHES};
 
 #[test]
 fn each_report_is_recorded_once() {
@@ -56,6 +59,25 @@ fn each_report_is_recorded_once() {
     for (stage, command, event) in cases {
         at(stage).when(command.clone()).then([event]).when(command).already_recorded();
     }
+}
+
+#[test]
+fn a_fetch_is_recorded_where_the_job_asks_for_it_by_who_holds_the_target() {
+    let fetching = |attempt| {
+        let created = Created { fetch_dependencies: true, ..created(1) };
+        let started = AttemptStarted { attempt, ..ONE.started(1) };
+        given([created.into(), ONE.requested(1).into(), started.into()])
+    };
+    let fetch = |number| record_fetch(ONE.fetched(number, 5));
+    let first = fetching(AttemptNumber(1)).when(fetch(1)).then([ONE.fetched(1, 5).into()]);
+    let second = first.when(fetch(1)).already_recorded().when(fetch(2)).accepted();
+    assert_eq!(second.state.job.as_ref().unwrap().targets[&ONE.number()].tool_ms, 10);
+    second.when(fetch(4)).rejected(OutOfOrder);
+    fetching(AttemptNumber(2)).when(fetch(1)).rejected(Fenced);
+    at(Stage::Claimed).when(fetch(1)).rejected(OutOfOrder);
+    let mut many = fetching(AttemptNumber(1));
+    many.state.evolve(&ONE.fetched(MAX_FETCHES, 5).into());
+    many.when(fetch(MAX_FETCHES + 1)).rejected(OutOfOrder);
 }
 
 #[test]

@@ -35,6 +35,7 @@ fn wishes() -> Vec<(&'static str, Command)> {
         ("claim 1", Command::ClaimAttempt(ONE.started(1))),
         ("end 1", end(ONE.ended(1, AttemptEnd::Lost))),
         ("scan", record_scan(ONE.scanned())),
+        ("fetch", record_fetch(ONE.fetched(1, 5))),
         ("baseline", record_checks(ONE.baseline())),
         ("change thread", start_thread(ONE.thread(1, Purpose::Change, BASE))),
         ("fresh thread", start_thread(ONE.thread(2, Purpose::Fresh, BASE))),
@@ -123,6 +124,7 @@ fn every_wish_has_an_answer_in_every_state() {
         claim 1       ? F + = = = = = = = = = = = = x x = = x
         end 1         ? = + + + + + + + + + + + + + + + + + +
         scan          ? F F + = = = = = = = = = = = x x = = x
+        fetch         ? F F . . . . . . . . . . . . x x . . x
         baseline      ? F F . + = = = = = = = = = = x x = = x
         change thread ? . . . . + = = = = = = = = = x x = = x
         fresh thread  ? . . . . . . . . . . = = = = x x . . x

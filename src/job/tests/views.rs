@@ -47,7 +47,10 @@ pub fn assert_views_agree(events: &[Event], state: &JobState) {
         });
         match was_retried {
             true => assert!(shown.turn_count >= u64::from(known.turns)),
-            false => assert_eq!(shown.turn_count, u64::from(known.turns)),
+            false => {
+                assert_eq!(shown.turn_count, u64::from(known.turns));
+                assert_eq!(cost.tool_ms + cost.check_ms, known.tool_ms);
+            }
         }
         assert_eq!(cost.known_micros, known.money.known_micros);
         assert_eq!(cost.assumed_micros, known.money.assumed_micros);

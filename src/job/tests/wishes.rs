@@ -1,7 +1,10 @@
 //! Commands with sensible payloads, made from the facts that a test is about.
 
 use cody_events::attempt::{AttemptEnded, AttemptRequested};
-use cody_events::evidence::{ChecksRan, ChecksRanPayload, RepoScanned, RepoScannedPayload};
+use cody_events::evidence::{
+    ChecksRan, ChecksRanPayload, DependenciesFetched, DependenciesFetchedPayload, FetchWords,
+    RepoScanned, RepoScannedPayload,
+};
 use cody_events::ids::TargetNumber;
 use cody_events::job::{By, Limits, Location, Policy, TargetKind};
 use cody_events::raw::RawJson;
@@ -34,6 +37,7 @@ pub fn wish(targets: u32) -> CreateJob {
         effort: None,
         bash: true,
         skip_review: false,
+        fetch_dependencies: false,
         allow: std::collections::BTreeSet::new(),
         app_version: "0.1.0".to_owned(),
         rules: CreateRules {
@@ -85,6 +89,12 @@ pub fn record_scan(facts: RepoScanned) -> Command {
         context: String::new(),
     };
     Command::RecordScan(Box::new((facts, payload)))
+}
+
+pub fn record_fetch(facts: DependenciesFetched) -> Command {
+    let words = FetchWords { output: String::new(), hosts: vec![], refused_hosts: vec![] };
+    let fetches = facts.fetches.iter().map(|_| words.clone()).collect();
+    Command::RecordFetch(Box::new((facts, DependenciesFetchedPayload { fetches })))
 }
 
 pub fn record_checks(facts: ChecksRan) -> Command {
