@@ -18,6 +18,7 @@ mod resume;
 mod retry;
 mod run;
 mod sandbox_launch;
+mod sandbox_relay;
 mod serve;
 mod show;
 mod text;
@@ -99,6 +100,9 @@ enum Verb {
     /// Start a command in a sandbox (started by the worker)
     #[command(hide = true)]
     SandboxLaunch(sandbox_launch::SandboxLaunchArgs),
+    /// Run a command in a sandbox whose only way out is a socket (started by the worker)
+    #[command(hide = true)]
+    SandboxRelay(sandbox_relay::SandboxRelayArgs),
 }
 
 /// How a verb ended, if nothing went wrong with the verb itself.
@@ -121,8 +125,10 @@ struct Context {
 /// Runs the verb that the arguments name.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Verb::SandboxLaunch(args) = &cli.verb {
-        return sandbox_launch::run(args);
+    match &cli.verb {
+        Verb::SandboxLaunch(args) => return sandbox_launch::run(args),
+        Verb::SandboxRelay(args) => return sandbox_relay::run(args),
+        _ => {}
     }
     keep_memory_private();
     // The second to install a provider is told so; either serves.
@@ -198,7 +204,7 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
         Verb::Diff(args) => diff::run(context, args).await,
         Verb::Config(args) => config::run(context, args).await,
         Verb::Serve(args) => serve::run(context, args).await,
-        Verb::Worker(_) | Verb::SandboxLaunch(_) => Ok(Exit::OK),
+        Verb::Worker(_) | Verb::SandboxLaunch(_) | Verb::SandboxRelay(_) => Ok(Exit::OK),
     }
 }
 

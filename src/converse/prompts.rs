@@ -66,12 +66,29 @@ pub fn request(prompt: &str) -> String {
 }
 
 /// The opening message of a change.
-pub fn change_opening(repository: &str, branch: &str, context: &str, checks: &[String]) -> String {
+pub fn change_opening(
+    repository: &str,
+    branch: &str,
+    context: &str,
+    checks: &[String],
+    has_dependencies: bool,
+) -> String {
     let mut text = format!("Repository: {repository} (branch {branch}), at /repo.\n\n{context}\n");
     text.push_str(&checks_note(checks));
+    if has_dependencies {
+        text.push_str(DEPENDENCIES);
+    }
     text.push_str("\nBegin.");
     text
 }
+
+/// What is said where dependencies are fetched.
+const DEPENDENCIES: &str = "
+What Cargo.toml, package.json and requirements.txt name is fetched before your commands run, with \
+scripts off, and is there offline. To change a dependency, change the manifest: what it names then is \
+fetched before your next command or at the end of your turn, a lock file that the repository has is \
+brought in line, and you are told of it with the next result.
+";
 
 /// The opening message of a thread that goes on where an earlier one cannot.
 pub fn fresh_opening(opening: &str, patch: &str) -> String {

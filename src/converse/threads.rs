@@ -56,6 +56,7 @@ impl Converser {
             &brief.branch,
             &brief.scanned.context,
             &brief.checks,
+            job_state.fetch_dependencies,
         );
         let (purpose, opening) = match patch {
             Some(patch) => (Purpose::Fresh, prompts::fresh_opening(&opening, patch)),

@@ -15,6 +15,7 @@ mod mounts;
 mod output;
 mod priority;
 mod prologue;
+mod relay;
 mod removal;
 mod session;
 mod supervise;
@@ -35,6 +36,7 @@ use toolchains::Toolchains;
 
 pub use landlock::launch;
 pub use limits::{Exceeded, Limits};
+pub use relay::relay;
 pub use removal::remove_all;
 pub use session::ShellSession;
 

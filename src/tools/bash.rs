@@ -62,7 +62,11 @@ async fn run_script(context: &ToolContext, sandbox: &Sandbox, script: String) ->
         git_dir: context.git_dir.clone(),
         read_only: context.read_only.clone(),
         session: context.session.clone(),
-        env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        env: env
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into_iter()
+            .chain(context.env.iter().cloned())
+            .collect(),
         ..SandboxCommand::new(script, &context.root, context.time_left(), context.output_cap)
     };
     match sandbox.run(&command).await {

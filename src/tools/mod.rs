@@ -15,7 +15,7 @@ mod search_files;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,19 @@ pub trait Outputs: Send + Sync {
     async fn output(&self, turn: u32, tool_id: &str) -> Option<String>;
 }
 
+/// What the repository depends on, had for commands that have no network.
+#[async_trait]
+pub trait Dependencies: Send + Sync {
+    /// Brings what commands find in line with the work directory at `root` as it is now, where the
+    /// edit tool `wrote` these paths; takes no longer than `time`. What Claude is to know of it.
+    async fn keep_up(
+        &self,
+        root: &Path,
+        wrote: &BTreeSet<RepoPath>,
+        time: Duration,
+    ) -> Option<String>;
+}
+
 /// Where and how tools run.
 pub struct ToolContext {
     /// The work directory, which Claude sees as `/repo`.
@@ -58,6 +71,10 @@ pub struct ToolContext {
     pub git_dir: Option<PathBuf>,
     /// More directories for commands: where they are, and where they are inside.
     pub read_only: Vec<(PathBuf, PathBuf)>,
+    /// More variables for commands.
+    pub env: Vec<(String, String)>,
+    /// Looked after before each command, and when the last tool of a turn has run.
+    pub dependencies: Option<Arc<dyn Dependencies>>,
     /// What `bash` remembers between calls.
     pub session: Option<ShellSession>,
     /// For one call of `bash`.
@@ -78,6 +95,19 @@ impl ToolContext {
     pub fn time_left(&self) -> Duration {
         let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));
         left.map_or(self.timeout, |left| left.min(self.timeout))
+    }
+
+    /// Has what the manifests name now. What there is to say of it stands before the next result.
+    async fn keep_up(&mut self, wrote: &BTreeSet<RepoPath>) {
+        let Some(dependencies) = self.dependencies.clone() else { return };
+        let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));
+        let note = dependencies.keep_up(&self.root, wrote, left.unwrap_or(Duration::MAX)).await;
+        if let Some(note) = note {
+            self.first_note = Some(match self.first_note.take() {
+                Some(earlier) => format!("{earlier}\n{note}"),
+                None => note,
+            });
+        }
     }
 }
 
@@ -107,9 +137,13 @@ pub struct TurnRan {
 /// Runs the tools of one turn, in order. A tool that fails says so in its result, and the next runs.
 pub async fn run_turn(context: &mut ToolContext, asked: &[AskedTool]) -> TurnRan {
     let mut turn = TurnRan::default();
-    for tool in asked {
-        let started = Instant::now();
+    let last = asked.iter().rposition(|tool| name_of(&tool.name) != ToolName::Finish);
+    for (number, tool) in asked.iter().enumerate() {
         let name = name_of(&tool.name);
+        if name == ToolName::Bash {
+            context.keep_up(&turn.wrote).await;
+        }
+        let started = Instant::now();
         let answer = match name {
             ToolName::Finish => match take_finish(tool, &turn) {
                 Ok(finish) => {
@@ -126,6 +160,9 @@ pub async fn run_turn(context: &mut ToolContext, asked: &[AskedTool]) -> TurnRan
             is_error: matches!(answer, Some(Err(_))),
             ms: took_ms(started.elapsed()),
         });
+        if last == Some(number) {
+            context.keep_up(&turn.wrote).await;
+        }
         if let Some(answer) = answer {
             turn.add_result(context, tool, answer);
         }
@@ -133,6 +170,7 @@ pub async fn run_turn(context: &mut ToolContext, asked: &[AskedTool]) -> TurnRan
     turn
 }
 
+pub use place::{read_file, write_file};
 pub use result::render as tool_result;
 
 /// What the tools of a turn claim: the first call of `finish` that is complete. It follows from what

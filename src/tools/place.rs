@@ -275,6 +275,29 @@ impl Root {
     }
 }
 
+/// The file at `path` below `root`, if there is one of at most `cap` bytes. No link is followed.
+pub fn read_file(root: &Path, path: &RepoPath, cap: u64) -> Option<Vec<u8>> {
+    match Root::open(root).and_then(|root| root.find(Some(path))) {
+        Ok(Found::File { file, size, .. }) => read_whole(file, size, cap, "").ok(),
+        Ok(Found::Directory | Found::Nothing) | Err(_) => None,
+    }
+}
+
+/// Puts `content` at `path` below `root`. No link is followed.
+///
+/// # Errors
+/// Why it could not be written, in words for Claude.
+pub fn write_file(root: &Path, path: &RepoPath, content: &[u8]) -> Result<(), String> {
+    let written = Root::open(root).and_then(|root| {
+        let mode = match root.find(Some(path))? {
+            Found::File { mode, .. } => mode,
+            Found::Directory | Found::Nothing => 0o644,
+        };
+        root.write(path, content, mode)
+    });
+    written.map_err(|Complaint(why)| why)
+}
+
 /// A new file beside the one to be written, which nobody else has.
 fn new_draft(parent: &OwnedFd, path: &RepoPath) -> Result<(File, String), Complaint> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

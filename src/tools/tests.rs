@@ -54,6 +54,8 @@ impl Workshop {
             sandbox: None,
             git_dir: None,
             read_only: Vec::new(),
+            env: Vec::new(),
+            dependencies: None,
             session: None,
             timeout: Duration::from_secs(60),
             output_cap: 1_000_000,

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::connection::{Connection, ConnectionError};
+use super::dependencies::Dependencies;
 use super::turns::Workplace;
 use super::{WorkerArgs, WorkerError, blocking, checks, scan};
 use crate::git::{self, Base};
@@ -31,6 +32,8 @@ pub(super) struct Attempt {
     pub assignment: Assignment,
     pub settings: WorkerSettings,
     pub sandbox: Arc<Sandbox>,
+    /// If the job has them fetched.
+    pub dependencies: Option<Arc<Dependencies>>,
     /// The attempt's own directory; gone when the attempt ends.
     pub dir: PathBuf,
 }
@@ -66,10 +69,15 @@ pub(super) async fn run(args: WorkerArgs, secret: WorkerSecret) -> Result<Attemp
     };
     let patience = Duration::from_millis(assignment.lease_ms);
     let connection = Arc::new(connection.claimed(assignment.token.clone(), patience));
-    let attempt = Attempt { connection, assignment, settings: secret.settings, sandbox, dir };
+    let settings = secret.settings;
+    let dependencies = None;
+    let mut attempt = Attempt { connection, assignment, settings, sandbox, dependencies, dir };
     let (dismiss, dismissed) = watch::channel(false);
     let heart = beat(Arc::clone(&attempt.connection), attempt.assignment.heartbeat_ms, dismiss);
-    let ended = attempt.work(dismissed).await;
+    let ended = match attempt.have_dependencies().await {
+        Ok(()) => attempt.work(dismissed).await,
+        Err(error) => Err(error),
+    };
     let last_word = attempt.last_word(&ended).await;
     heart.abort();
     remove(&attempt.dir).await;
@@ -91,6 +99,17 @@ impl Attempt {
         }
     }
 
+    /// Makes ready to fetch, if the job wants that.
+    async fn have_dependencies(&mut self) -> Result<(), WorkerError> {
+        if self.assignment.fetch_dependencies {
+            let (connection, sandbox) = (Arc::clone(&self.connection), Arc::clone(&self.sandbox));
+            let dir = self.dir.join("dependencies");
+            let made = Dependencies::new(connection, sandbox, &self.settings, dir).await?;
+            self.dependencies = Some(Arc::new(made));
+        }
+        Ok(())
+    }
+
     /// The base's pack on this machine, and the commit in it.
     pub(super) fn pack(&self) -> Result<(PathBuf, ObjectId), WorkerError> {
         let pack = self.assignment.pack_dir.clone().ok_or_else(|| {
@@ -104,13 +123,18 @@ impl Attempt {
         Ok(self.connection.post("tree", &serde_json::json!({})).await?)
     }
 
-    /// The base's pack as commands see it, for the throw-away `.git`.
-    pub(super) fn visible_packs(&self) -> Vec<(PathBuf, PathBuf)> {
-        self.assignment
-            .pack_dir
-            .iter()
-            .map(|pack| (pack.clone(), PathBuf::from(PACK_INSIDE)))
-            .collect()
+    /// What commands may read beside the repository: the base's pack, for the throw-away `.git`, and
+    /// dependencies that were fetched.
+    pub(super) fn visible(&self) -> Vec<(PathBuf, PathBuf)> {
+        let pack = self.assignment.pack_dir.iter();
+        let pack = pack.map(|pack| (pack.clone(), PathBuf::from(PACK_INSIDE)));
+        let dependencies = self.dependencies.iter().flat_map(|dependencies| dependencies.mounts());
+        pack.chain(dependencies).collect()
+    }
+
+    /// Variables that lead commands to those dependencies.
+    pub(super) fn environment(&self) -> Vec<(String, String)> {
+        self.dependencies.as_ref().map_or_else(Vec::new, |_| Dependencies::environment())
     }
 
     /// Makes a throw-away `.git` at `dir`.

@@ -73,7 +73,11 @@ async fn run_commands(
     time_left: TimeLeft,
 ) -> Result<RanChecks, WorkerError> {
     let mut all = RanChecks::default();
-    check_out(attempt, tree, dir).await?;
+    let recorded = check_out(attempt, tree, dir).await?;
+    if let Some(dependencies) = &attempt.dependencies {
+        let time = time_left.at_most(Duration::MAX);
+        dependencies.provide_for_checks(recorded, &dir.join("repo"), time).await?;
+    }
     let git_dir = attempt.git_dir(&dir.join("git")).await?;
     let usual = Duration::from_millis(attempt.settings.check_timeout_ms);
     for command in commands {
@@ -81,9 +85,9 @@ async fn run_commands(
         let output_cap = attempt.settings.output_bytes;
         let check = SandboxCommand {
             git_dir: Some(git_dir.clone()),
-            read_only: attempt.visible_packs(),
+            read_only: attempt.visible(),
             cache: Some(cache.to_owned()),
-            env: check_environment(),
+            env: check_environment().into_iter().chain(attempt.environment()).collect(),
             ..SandboxCommand::new(command, dir.join("repo"), timeout, output_cap)
         };
         let ran = attempt.sandbox.run(&check).await?;
@@ -118,7 +122,11 @@ pub(super) fn dir(attempt: &Attempt) -> PathBuf {
 }
 
 /// A fresh checkout of `tree`, made from recorded entries and blobs alone.
-async fn check_out(attempt: &Attempt, tree: ObjectId, dir: &Path) -> Result<(), WorkerError> {
+async fn check_out(
+    attempt: &Attempt,
+    tree: ObjectId,
+    dir: &Path,
+) -> Result<RecordedTree, WorkerError> {
     let (pack, commit) = attempt.pack()?;
     let repo = dir.join("repo");
     let is_base = attempt.assignment.base.tree == tree;
@@ -132,7 +140,7 @@ async fn check_out(attempt: &Attempt, tree: ObjectId, dir: &Path) -> Result<(), 
             return Err(WorkerError::Stopped(format!("the recorded changes do not make {tree}")));
         }
         git::checkout(&recorded, &repo)?;
-        Ok(())
+        Ok(recorded)
     })
     .await
 }

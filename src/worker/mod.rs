@@ -7,6 +7,7 @@
 mod attempt;
 mod checks;
 mod connection;
+mod dependencies;
 mod scan;
 mod turns;
 

@@ -58,6 +58,9 @@ impl Workplace {
             Ok((recorded, stats))
         })
         .await?;
+        if let Some(dependencies) = &attempt.dependencies {
+            dependencies.begin_work(recorded.entries()?.keys()).await;
+        }
         Ok(Self {
             context: context(attempt, &dir, &root, &git_dir)?,
             root,
@@ -89,7 +92,12 @@ impl Workplace {
         let ran = tools::run_turn(&mut self.context, &asked).await;
         let before = self.tree;
         let (changed, blobs, warnings) = self.record(attempt, &ran.wrote).await?;
-        self.context.first_note = first_note(&warnings);
+        if let Some(dependencies) = &attempt.dependencies {
+            dependencies.work_has(changed.iter().map(|change| &change.path)).await;
+        }
+        let notes = [self.context.first_note.take(), first_note(&warnings)];
+        let notes: Vec<String> = notes.into_iter().flatten().collect();
+        self.context.first_note = (!notes.is_empty()).then(|| notes.join("\n"));
         let report = ToolsReport {
             thread,
             turn,
@@ -159,7 +167,9 @@ fn context(
         root: root.to_owned(),
         sandbox: may_run.then(|| Arc::clone(&attempt.sandbox)),
         git_dir: Some(git_dir.to_owned()),
-        read_only: attempt.visible_packs(),
+        read_only: attempt.visible(),
+        env: attempt.environment(),
+        dependencies: attempt.dependencies.clone().map(|it| it as Arc<dyn tools::Dependencies>),
         session: Some(session),
         timeout: Duration::from_millis(attempt.settings.tool_timeout_ms),
         output_cap: attempt.settings.output_bytes,

@@ -26,4 +26,5 @@ mod real;
 mod rejections;
 mod remote;
 mod soak;
+mod upgrade;
 mod zombie;

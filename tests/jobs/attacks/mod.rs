@@ -2,6 +2,7 @@
 //! through a real worker. Each case is named after what it tries, and judged from outside: by what
 //! the machine holds afterwards, by listeners and bystanders, by git, by strace.
 
+mod dependencies;
 mod machine;
 mod neighbours;
 mod network;

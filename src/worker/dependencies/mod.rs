@@ -1,0 +1,459 @@
+//! What a repository depends on, had before its commands lose the network: when manifests say
+//! something new, their dependencies are fetched once, kept for other jobs, and shown to commands to
+//! be read. What was fetched, and why something was not, is reported.
+//!
+//! Lock files that a fetch brings along are put in the work directory; a check's checkout gets none.
+
+mod fetching;
+mod manifests;
+mod proxy;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cody_events::attempt::SandboxBackend;
+use cody_events::digest::Sha256;
+use cody_events::evidence::{Ecosystem, Fetch, FetchOutcome, FetchWords};
+use cody_events::tree::{EntryMode, RepoPath};
+use tokio::sync::Mutex;
+
+use self::fetching::{Fetched, Fetcher};
+use self::manifests::{MAX_FILE_BYTES, Manifests};
+use self::proxy::Registry;
+use self::store::Store;
+use super::connection::Connection;
+use super::{WorkerError, blocking};
+use crate::git::RecordedTree;
+use crate::sandbox::{Sandbox, SandboxCommand};
+use crate::tools;
+use crate::wire::{FetchReport, Receipt, WorkerSettings};
+
+/// Where commands find what was fetched.
+const INSIDE: &str = "/dependencies";
+/// How often the same manifests are fetched for that failed before: a registry may have been away.
+const TRIES: u32 = 2;
+/// Lines of a failed fetch that Claude is shown.
+const WORDS_LINES: usize = 20;
+/// How long copying `node_modules` may take.
+const COPY_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Puts what npm installed where it looks for it. A copy, because programs keep caches in there.
+const LAY_OUT: &str = r#"cd /dependencies/npm && find . -name node_modules -type d -prune |
+while IFS= read -r found; do
+  place=$OLDPWD/$found
+  [ -d "${place%/*}" ] && rm -rf "$place" && cp -a "$found" "$place"
+done"#;
+
+/// The dependencies of one attempt.
+pub(super) struct Dependencies {
+    connection: Arc<Connection>,
+    sandbox: Arc<Sandbox>,
+    fetcher: Fetcher,
+    store: Store,
+    /// What commands see: a link for each ecosystem to what is right for the present step.
+    shown: PathBuf,
+    timeout: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What commands see now, by the key of its manifests.
+    shown: BTreeMap<Ecosystem, Sha256>,
+    reports: u32,
+    /// What was told of already.
+    told: BTreeSet<Sha256>,
+    failures: BTreeMap<Sha256, u32>,
+    /// Paths of the work directory that matter.
+    work_paths: BTreeSet<RepoPath>,
+    /// Whose `node_modules` is in the work directory.
+    in_work: Option<Sha256>,
+}
+
+/// The manifests of one ecosystem, and what came of them.
+struct Provided {
+    manifests: Manifests,
+    key: Sha256,
+    /// What was fetched, if it could be.
+    result: Option<PathBuf>,
+    /// What is new about it, to be told.
+    news: Option<(Fetch, FetchWords)>,
+    /// Lock files that are other now than the repository has them.
+    locks: BTreeMap<RepoPath, Vec<u8>>,
+}
+
+impl Dependencies {
+    /// Nothing is fetched yet. `dir` is the attempt's own for this.
+    pub(super) async fn new(
+        connection: Arc<Connection>,
+        sandbox: Arc<Sandbox>,
+        settings: &WorkerSettings,
+        dir: PathBuf,
+    ) -> Result<Self, WorkerError> {
+        let (place, most_bytes) = (settings.dependencies_dir.clone(), settings.dependencies_bytes);
+        let shown = dir.clone();
+        let store = blocking(move || {
+            let store = Store::open(&place, most_bytes).map_err(io_at(&place))?;
+            make_shown(&store, &shown).map_err(io_at(&shown))?;
+            Ok(store)
+        })
+        .await?;
+        let program = std::env::current_exe().map_err(io_at(Path::new("/proc/self/exe")))?;
+        let registries = settings.registries.iter().map(|text| Registry::read(text)).collect();
+        Ok(Self {
+            connection,
+            sandbox,
+            fetcher: Fetcher { registries, program, most_bytes },
+            store,
+            shown: dir,
+            timeout: Duration::from_millis(settings.check_timeout_ms),
+            state: Mutex::default(),
+        })
+    }
+
+    /// What every command gets to see, and the variables that say so.
+    pub(super) fn mounts(&self) -> Vec<(PathBuf, PathBuf)> {
+        let mount = |name: &str| (self.shown.join(name), Path::new(INSIDE).join(name));
+        ["cargo", "npm", "pip"].map(mount).to_vec()
+    }
+
+    /// Where commands look for dependencies.
+    pub(super) fn environment() -> Vec<(String, String)> {
+        [
+            ("CARGO_HOME", "/dependencies/cargo"),
+            ("PIP_NO_INDEX", "1"),
+            ("PIP_FIND_LINKS", "/dependencies/pip/wheels"),
+            ("PYTHONPATH", "/dependencies/pip/site"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
+    }
+
+    /// The work directory is fresh: these paths are in it.
+    pub(super) async fn begin_work(&self, paths: impl IntoIterator<Item = &RepoPath>) {
+        let mut state = self.state.lock().await;
+        state.in_work = None;
+        state.work_paths =
+            paths.into_iter().filter(|path| manifests::matters(path)).cloned().collect();
+    }
+
+    /// These paths are in the work directory as well.
+    pub(super) async fn work_has(&self, paths: impl IntoIterator<Item = &RepoPath>) {
+        let mut state = self.state.lock().await;
+        state.work_paths.extend(paths.into_iter().filter(|path| manifests::matters(path)).cloned());
+    }
+
+    /// Has what a recorded tree depends on, for checks of its checkout at `repo`.
+    pub(super) async fn provide_for_checks(
+        &self,
+        recorded: RecordedTree,
+        repo: &Path,
+        time: Duration,
+    ) -> Result<(), WorkerError> {
+        let found = blocking(move || {
+            let entries = recorded.entries()?;
+            let files = entries
+                .iter()
+                .filter(|(_, entry)| matches!(entry.mode, EntryMode::File | EntryMode::Executable));
+            let paths = files.map(|(path, _)| path);
+            Ok(manifests::find(paths, |path| {
+                let entry = entries.get(path)?;
+                recorded.base().small_content(entry.object, MAX_FILE_BYTES).ok()?
+            }))
+        })
+        .await?;
+        let mut state = self.state.lock().await;
+        let provided = self.provide(&mut state, found, time).await?;
+        if has_npm(&provided) {
+            self.lay_out(repo).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for the work directory, as it is now. What is new, for Claude.
+    async fn provide_for_work(
+        &self,
+        root: &Path,
+        wrote: &BTreeSet<RepoPath>,
+        time: Duration,
+    ) -> Result<Option<String>, WorkerError> {
+        self.work_has(wrote).await;
+        let mut state = self.state.lock().await;
+        let (paths, place) = (state.work_paths.clone(), root.to_owned());
+        let found = blocking(move || {
+            let read = |path: &RepoPath| tools::read_file(&place, path, MAX_FILE_BYTES);
+            Ok(manifests::find(&paths, read))
+        })
+        .await?;
+        let provided = self.provide(&mut state, found, time).await?;
+        let mut notes = Vec::new();
+        for one in &provided {
+            let mut brought = Vec::new();
+            for (path, content) in &one.locks {
+                match tools::write_file(root, path, content) {
+                    Ok(()) => brought.push(path.display().into_owned()),
+                    Err(why) => notes.push(why),
+                }
+            }
+            notes.extend(one.news.as_ref().map(|(fetch, words)| note(fetch, words, &brought)));
+        }
+        let npm = state.shown.get(&Ecosystem::Npm).copied();
+        if has_npm(&provided) && state.in_work != npm {
+            self.lay_out(root).await?;
+            state.in_work = npm;
+        }
+        Ok((!notes.is_empty()).then(|| notes.join("\n")))
+    }
+
+    /// Makes commands see what belongs to `found`, fetches what is not there, and reports that.
+    async fn provide(
+        &self,
+        state: &mut State,
+        found: Vec<Manifests>,
+        time: Duration,
+    ) -> Result<Vec<Provided>, WorkerError> {
+        for ecosystem in [Ecosystem::Npm, Ecosystem::Pip] {
+            if !found.iter().any(|manifests| manifests.ecosystem == ecosystem) {
+                self.show_nothing(state, ecosystem).map_err(io_at(&self.shown))?;
+            }
+        }
+        let mut all = Vec::new();
+        for manifests in found {
+            let provided = self.provide_one(state, manifests, time.min(self.timeout)).await?;
+            self.show(state, &provided).map_err(io_at(&self.shown))?;
+            all.push(provided);
+        }
+        let (fetches, words): (Vec<_>, Vec<_>) =
+            all.iter().filter_map(|one| one.news.clone()).unzip();
+        if !fetches.is_empty() {
+            state.reports += 1;
+            let report = FetchReport { number: state.reports, fetches, words };
+            self.connection.post::<_, Receipt>("dependencies", &report).await?;
+        }
+        Ok(all)
+    }
+
+    async fn provide_one(
+        &self,
+        state: &mut State,
+        manifests: Manifests,
+        time: Duration,
+    ) -> Result<Provided, WorkerError> {
+        let (ecosystem, key) = (manifests.ecosystem, manifests.key());
+        let kept = self.store.result(ecosystem, &key);
+        let nothing = FetchWords { output: String::new(), hosts: vec![], refused_hosts: vec![] };
+        let mut fetch = Fetch {
+            ecosystem,
+            key,
+            outcome: FetchOutcome::Cached,
+            exit_code: None,
+            ms: 0,
+            network_bytes: 0,
+            lock_changed: false,
+        };
+        let mut words = nothing;
+        let result = match self.sandbox.backend() {
+            _ if kept.is_dir() => Some(kept),
+            SandboxBackend::Landlock | SandboxBackend::None => {
+                fetch.outcome = FetchOutcome::NoNamespaces;
+                None
+            }
+            SandboxBackend::Bubblewrap => {
+                let failures = state.failures.entry(key).or_default();
+                if *failures >= TRIES {
+                    return Ok(Provided {
+                        manifests,
+                        key,
+                        result: None,
+                        news: None,
+                        locks: BTreeMap::new(),
+                    });
+                }
+                let (fetched, result) = self.fetch(&manifests, &key, time).await?;
+                *failures += u32::from(result.is_none());
+                fetch.outcome =
+                    if result.is_some() { FetchOutcome::Fetched } else { FetchOutcome::Failed };
+                fetch.exit_code = fetched.exit_code;
+                fetch.ms = fetched.ms;
+                fetch.network_bytes = fetched.network_bytes;
+                words = fetched.words;
+                state.told.remove(&key);
+                result
+            }
+        };
+        let locks = result.as_ref().map_or_else(BTreeMap::new, |dir| other_locks(&manifests, dir));
+        if !locks.is_empty() {
+            fetch.lock_changed = true;
+            let with_them = manifests.with_locks(&locks).key();
+            self.store.also(ecosystem, &with_them, &key).map_err(io_at(&self.shown))?;
+            state.told.insert(with_them);
+        }
+        let news = state.told.insert(key).then_some((fetch, words));
+        Ok(Provided { manifests, key, result, news, locks })
+    }
+
+    /// Fetches in a new directory, which becomes the result if all went well.
+    async fn fetch(
+        &self,
+        manifests: &Manifests,
+        key: &Sha256,
+        time: Duration,
+    ) -> Result<(Fetched, Option<PathBuf>), WorkerError> {
+        let failed = io_at(&self.shown);
+        // What a worker leaves that is killed here goes with its directory.
+        let dir = tempfile::tempdir_in(&self.shown).map_err(&failed)?;
+        let copy = dir.path().join("copy");
+        fs::create_dir(&copy).and_then(|()| manifests.write(&copy)).map_err(&failed)?;
+        let cache = self.store.cache(manifests.ecosystem).map_err(&failed)?;
+        let fetched = self.fetcher.fetch(&self.sandbox, manifests, &copy, &cache, time).await?;
+        let result = match fetched.exit_code {
+            Some(0) => Some(self.store.keep(&copy, manifests.ecosystem, key).map_err(&failed)?),
+            _ => None,
+        };
+        Ok((fetched, result))
+    }
+
+    /// Lets commands see a result, or nothing of an ecosystem that could not be fetched for.
+    fn show(&self, state: &mut State, provided: &Provided) -> io::Result<()> {
+        let ecosystem = provided.manifests.ecosystem;
+        match &provided.result {
+            // Cargo finds everything in its home.
+            _ if ecosystem == Ecosystem::Cargo => Ok(()),
+            Some(result) => {
+                state.shown.insert(ecosystem, provided.key);
+                point(&self.shown.join(ecosystem.to_string()), result)
+            }
+            None => self.show_nothing(state, ecosystem),
+        }
+    }
+
+    fn show_nothing(&self, state: &mut State, ecosystem: Ecosystem) -> io::Result<()> {
+        state.shown.remove(&ecosystem);
+        point(&self.shown.join(ecosystem.to_string()), &self.shown.join("nothing"))
+    }
+
+    /// Puts `node_modules` where they belong in `repo`.
+    async fn lay_out(&self, repo: &Path) -> Result<(), WorkerError> {
+        let command = SandboxCommand {
+            read_only: self.mounts(),
+            ..SandboxCommand::new(LAY_OUT, repo, COPY_TIMEOUT, 10_000)
+        };
+        let ran = self.sandbox.run(&command).await?;
+        if ran.exit_code != Some(0) {
+            let output = String::from_utf8_lossy(&ran.output);
+            tracing::warn!(code = ran.exit_code, %output, "node_modules could not be laid out");
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl tools::Dependencies for Dependencies {
+    async fn keep_up(
+        &self,
+        root: &Path,
+        wrote: &BTreeSet<RepoPath>,
+        time: Duration,
+    ) -> Option<String> {
+        match self.provide_for_work(root, wrote, time).await {
+            Ok(note) => note,
+            Err(error) => {
+                tracing::error!(
+                    error = super::error_chain(&error),
+                    "dependencies were not fetched"
+                );
+                Some(
+                    "[Dependencies could not be looked after; commands see the old ones.]"
+                        .to_owned(),
+                )
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Dependencies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dependencies").field("fetcher", &self.fetcher).finish_non_exhaustive()
+    }
+}
+
+/// What Claude is told of a fetch.
+fn note(fetch: &Fetch, words: &FetchWords, brought: &[String]) -> String {
+    let ecosystem = fetch.ecosystem;
+    let mut text = match fetch.outcome {
+        FetchOutcome::Fetched | FetchOutcome::Cached => {
+            format!("[Dependencies: what the manifests of {ecosystem} name now is there, offline.")
+        }
+        FetchOutcome::NoNamespaces => format!(
+            "[Dependencies: nothing can be fetched for {ecosystem} on this machine; only what is \
+             installed is there."
+        ),
+        FetchOutcome::Failed => {
+            let lines: Vec<&str> = words.output.trim_end().lines().collect();
+            let last = lines[lines.len().saturating_sub(WORDS_LINES)..].join("\n");
+            format!(
+                "[Dependencies: what the manifests of {ecosystem} name now could not be fetched:\n{last}"
+            )
+        }
+    };
+    if !brought.is_empty() {
+        text.push_str(&format!(" Brought in line with them: {}.", brought.join(", ")));
+    }
+    if !words.refused_hosts.is_empty() {
+        let hosts = words.refused_hosts.join(", ");
+        text.push_str(&format!("\nHosts that nothing may be fetched from here: {hosts}."));
+    }
+    text.push(']');
+    text
+}
+
+/// Lock files of a result that differ from what the repository has.
+fn other_locks(manifests: &Manifests, result: &Path) -> BTreeMap<RepoPath, Vec<u8>> {
+    let mut other = BTreeMap::new();
+    for (path, content) in manifests.locks() {
+        let now = tools::read_file(result, path, MAX_FILE_BYTES);
+        if let Some(now) = now.filter(|now| now != content) {
+            other.insert(path.clone(), now);
+        }
+    }
+    other
+}
+
+fn has_npm(provided: &[Provided]) -> bool {
+    provided.iter().any(|one| one.manifests.ecosystem == Ecosystem::Npm && one.result.is_some())
+}
+
+/// The links that commands look through: cargo's to its home, the others to nothing yet.
+fn make_shown(store: &Store, dir: &Path) -> io::Result<()> {
+    let nothing = dir.join("nothing");
+    fs::create_dir_all(&nothing)?;
+    point(&dir.join("cargo"), &store.cache(Ecosystem::Cargo)?)?;
+    for name in ["npm", "pip"] {
+        point(&dir.join(name), &nothing)?;
+    }
+    Ok(())
+}
+
+/// Makes `link` lead to `target`.
+fn point(link: &Path, target: &Path) -> io::Result<()> {
+    match fs::remove_file(link) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::os::unix::fs::symlink(target, link)
+}
+
+fn io_at(path: &Path) -> impl Fn(io::Error) -> WorkerError {
+    let path = path.to_owned();
+    move |source| WorkerError::Io {
+        what: "dependencies cannot be kept",
+        path: path.clone(),
+        source,
+    }
+}
