@@ -7,6 +7,7 @@
 mod fetching;
 mod manifests;
 mod proxy;
+mod shown;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use tokio::sync::Mutex;
 use self::fetching::{Fetched, Fetcher};
 use self::manifests::{MAX_FILE_BYTES, Manifests};
 use self::proxy::Registry;
+use self::shown::Shown;
 use self::store::Store;
 use super::connection::Connection;
 use super::{WorkerError, blocking};
@@ -34,8 +36,6 @@ use crate::sandbox::{Sandbox, SandboxCommand};
 use crate::tools;
 use crate::wire::{FetchReport, Receipt, WorkerSettings};
 
-/// Where commands find what was fetched.
-const INSIDE: &str = "/dependencies";
 /// How often the same manifests are fetched for that failed before: a registry may have been away.
 const TRIES: u32 = 2;
 /// Lines of a failed fetch that Claude is shown.
@@ -55,9 +55,8 @@ pub(super) struct Dependencies {
     connection: Arc<Connection>,
     sandbox: Arc<Sandbox>,
     fetcher: Fetcher,
-    store: Store,
-    /// What commands see: a link for each ecosystem to what is right for the present step.
-    shown: PathBuf,
+    store: Arc<Store>,
+    shown: Shown,
     timeout: Duration,
     state: Mutex<State>,
 }
@@ -97,11 +96,11 @@ impl Dependencies {
         dir: PathBuf,
     ) -> Result<Self, WorkerError> {
         let (place, most_bytes) = (settings.dependencies_dir.clone(), settings.dependencies_bytes);
-        let shown = dir.clone();
-        let store = blocking(move || {
+        let (store, shown) = blocking(move || {
             let store = Store::open(&place, most_bytes).map_err(io_at(&place))?;
-            make_shown(&store, &shown).map_err(io_at(&shown))?;
-            Ok(store)
+            let home = store.cache(Ecosystem::Cargo).map_err(io_at(&place))?;
+            let shown = Shown::new(dir.clone(), &home).map_err(io_at(&dir))?;
+            Ok((store, shown))
         })
         .await?;
         let program = std::env::current_exe().map_err(io_at(Path::new("/proc/self/exe")))?;
@@ -110,29 +109,21 @@ impl Dependencies {
             connection,
             sandbox,
             fetcher: Fetcher { registries, program, most_bytes },
-            store,
-            shown: dir,
+            store: Arc::new(store),
+            shown,
             timeout: Duration::from_millis(settings.check_timeout_ms),
             state: Mutex::default(),
         })
     }
 
-    /// What every command gets to see, and the variables that say so.
+    /// What every command gets to see.
     pub(super) fn mounts(&self) -> Vec<(PathBuf, PathBuf)> {
-        let mount = |name: &str| (self.shown.join(name), Path::new(INSIDE).join(name));
-        ["cargo", "npm", "pip"].map(mount).to_vec()
+        self.shown.mounts()
     }
 
-    /// Where commands look for dependencies.
+    /// Variables that lead commands there.
     pub(super) fn environment() -> Vec<(String, String)> {
-        [
-            ("CARGO_HOME", "/dependencies/cargo"),
-            ("PIP_NO_INDEX", "1"),
-            ("PIP_FIND_LINKS", "/dependencies/pip/wheels"),
-            ("PYTHONPATH", "/dependencies/pip/site"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .to_vec()
+        Shown::environment()
     }
 
     /// The work directory is fresh: these paths are in it.
@@ -220,13 +211,15 @@ impl Dependencies {
     ) -> Result<Vec<Provided>, WorkerError> {
         for ecosystem in [Ecosystem::Npm, Ecosystem::Pip] {
             if !found.iter().any(|manifests| manifests.ecosystem == ecosystem) {
-                self.show_nothing(state, ecosystem).map_err(io_at(&self.shown))?;
+                self.show(state, ecosystem, None).map_err(io_at(self.shown.dir()))?;
             }
         }
         let mut all = Vec::new();
         for manifests in found {
             let provided = self.provide_one(state, manifests, time.min(self.timeout)).await?;
-            self.show(state, &provided).map_err(io_at(&self.shown))?;
+            let result = provided.result.as_deref().map(|result| (&provided.key, result));
+            self.show(state, provided.manifests.ecosystem, result)
+                .map_err(io_at(self.shown.dir()))?;
             all.push(provided);
         }
         let (fetches, words): (Vec<_>, Vec<_>) =
@@ -291,7 +284,7 @@ impl Dependencies {
         if !locks.is_empty() {
             fetch.lock_changed = true;
             let with_them = manifests.with_locks(&locks).key();
-            self.store.also(ecosystem, &with_them, &key).map_err(io_at(&self.shown))?;
+            self.store.also(ecosystem, &with_them, &key).map_err(io_at(self.shown.dir()))?;
             state.told.insert(with_them);
         }
         let news = state.told.insert(key).then_some((fetch, words));
@@ -305,37 +298,38 @@ impl Dependencies {
         key: &Sha256,
         time: Duration,
     ) -> Result<(Fetched, Option<PathBuf>), WorkerError> {
-        let failed = io_at(&self.shown);
+        let failed = io_at(self.shown.dir());
         // What a worker leaves that is killed here goes with its directory.
-        let dir = tempfile::tempdir_in(&self.shown).map_err(&failed)?;
+        let dir = tempfile::tempdir_in(self.shown.dir()).map_err(&failed)?;
         let copy = dir.path().join("copy");
-        fs::create_dir(&copy).and_then(|()| manifests.write(&copy)).map_err(&failed)?;
         let cache = self.store.cache(manifests.ecosystem).map_err(&failed)?;
+        let (place, written) = (copy.clone(), manifests.clone());
+        blocking(move || {
+            let written = fs::create_dir(&place).and_then(|()| written.write(&place));
+            written.map_err(io_at(&place))
+        })
+        .await?;
         let fetched = self.fetcher.fetch(&self.sandbox, manifests, &copy, &cache, time).await?;
-        let result = match fetched.exit_code {
-            Some(0) => Some(self.store.keep(&copy, manifests.ecosystem, key).map_err(&failed)?),
-            _ => None,
-        };
-        Ok((fetched, result))
+        if fetched.exit_code != Some(0) {
+            return Ok((fetched, None));
+        }
+        let (store, ecosystem, key) = (Arc::clone(&self.store), manifests.ecosystem, *key);
+        let kept = blocking(move || store.keep(&copy, ecosystem, &key).map_err(io_at(&copy)));
+        Ok((fetched, Some(kept.await?)))
     }
 
     /// Lets commands see a result, or nothing of an ecosystem that could not be fetched for.
-    fn show(&self, state: &mut State, provided: &Provided) -> io::Result<()> {
-        let ecosystem = provided.manifests.ecosystem;
-        match &provided.result {
-            // Cargo finds everything in its home.
-            _ if ecosystem == Ecosystem::Cargo => Ok(()),
-            Some(result) => {
-                state.shown.insert(ecosystem, provided.key);
-                point(&self.shown.join(ecosystem.to_string()), result)
-            }
-            None => self.show_nothing(state, ecosystem),
-        }
-    }
-
-    fn show_nothing(&self, state: &mut State, ecosystem: Ecosystem) -> io::Result<()> {
-        state.shown.remove(&ecosystem);
-        point(&self.shown.join(ecosystem.to_string()), &self.shown.join("nothing"))
+    fn show(
+        &self,
+        state: &mut State,
+        ecosystem: Ecosystem,
+        result: Option<(&Sha256, &Path)>,
+    ) -> io::Result<()> {
+        match result {
+            Some((key, _)) => state.shown.insert(ecosystem, *key),
+            None => state.shown.remove(&ecosystem),
+        };
+        self.shown.show(ecosystem, result.map(|(_, result)| result))
     }
 
     /// Puts `node_modules` where they belong in `repo`.
@@ -427,26 +421,6 @@ fn other_locks(manifests: &Manifests, result: &Path) -> BTreeMap<RepoPath, Vec<u
 
 fn has_npm(provided: &[Provided]) -> bool {
     provided.iter().any(|one| one.manifests.ecosystem == Ecosystem::Npm && one.result.is_some())
-}
-
-/// The links that commands look through: cargo's to its home, the others to nothing yet.
-fn make_shown(store: &Store, dir: &Path) -> io::Result<()> {
-    let nothing = dir.join("nothing");
-    fs::create_dir_all(&nothing)?;
-    point(&dir.join("cargo"), &store.cache(Ecosystem::Cargo)?)?;
-    for name in ["npm", "pip"] {
-        point(&dir.join(name), &nothing)?;
-    }
-    Ok(())
-}
-
-/// Makes `link` lead to `target`.
-fn point(link: &Path, target: &Path) -> io::Result<()> {
-    match fs::remove_file(link) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    std::os::unix::fs::symlink(target, link)
 }
 
 fn io_at(path: &Path) -> impl Fn(io::Error) -> WorkerError {
