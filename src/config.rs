@@ -406,7 +406,7 @@ impl Settings<'_> {
     }
 
     fn registries(&mut self) -> Result<Vec<String>, ConfigError> {
-        let expected = "a list of hosts, each with a port if it has one of its own, and no more";
+        let expected = "a list of hosts, such as `index.example.org, files.example.org:8443`";
         self.parsed("registries", "CODY_REGISTRIES", String::new(), expected, |text| {
             let hosts = text.split(',').map(str::trim).filter(|host| !host.is_empty());
             hosts.map(|host| is_host(host).then(|| host.to_owned())).collect()
