@@ -1,6 +1,7 @@
 //! The client for Claude against servers on this machine: our own player here, other people's
 //! programs in `claude_wire/foreign.rs`. What decides about calls is not tested here.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is wrong")]
 
 #[path = "claude_wire/foreign.rs"]

@@ -1,6 +1,7 @@
 //! Fetching from a host over smart HTTP, against the real git's server on loopback. Nothing here
 //! leaves the machine.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test panics where it is wrong")]
 
 #[path = "fetching/crafted.rs"]

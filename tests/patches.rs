@@ -2,6 +2,7 @@
 //! exactly the recorded tree, and a walk of the changed work directory finds that tree.
 //! `CODY_CASES` says how many; 48 by default.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test panics where it is wrong")]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,7 @@
 //! The rooms of this program keep to their table: who may use whom, what may stand where, and how
 //! things are called. Nothing else about taste is a test.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test panics where it is wrong")]
 
 #[path = "rooms/files.rs"]
@@ -144,6 +145,27 @@ fn pure_rooms_have_no_clock_no_chance_and_no_floats() {
     let elsewhere = "//! A.\nuse std::time::Duration;\nuse std::collections::HashMap;";
     assert_eq!(lines(words::breaches, "src/app.rs", elsewhere), [0; 0]);
     assert_eq!(lines(words::breaches, "events/src/ids.rs", elsewhere), [2, 3]);
+}
+
+#[test]
+fn unsafe_code_is_seen_wherever_it_has_no_place() {
+    let words =
+        |path, source: &str| lines(words::breaches, path, &format!("//! A file.\n{source}"));
+    let block = "fn f() { unsafe { g() } }";
+    let expected = "#[expect(unsafe_code, reason = \"it is quick\")]\nfn f() {}";
+    for path in ["src/git/fetch.rs", "src/worker/mod.rs", "events/src/ids.rs", "tests/jobs/main.rs"]
+    {
+        assert_eq!(words(path, block), [2], "{path}");
+        assert_eq!(words(path, expected), [2], "{path}");
+    }
+    assert_eq!(words("src/app.rs", "#![allow(dead_code, unsafe_code)]"), [2]);
+    assert_eq!(words("src/app.rs", "unsafe impl Send for A {}\nunsafe fn f() {}"), [2, 3]);
+    // Tests at the end of a file are no exception.
+    assert_eq!(words("src/app.rs", "#[cfg(test)]\nmod tests {\n    unsafe fn f() {}\n}"), [4]);
+    assert_eq!(words("src/app.rs", "#![forbid(unsafe_code)]"), [0; 0]);
+    assert_eq!(words("src/app.rs", "// unsafe\nconst A: &str = \"unsafe\";"), [0; 0]);
+    assert_eq!(words("src/sandbox/call.rs", block), [0; 0]);
+    assert_eq!(words("src/git/settings.rs", block), [0; 0]);
 }
 
 #[test]

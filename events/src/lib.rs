@@ -1,6 +1,8 @@
 //! What happened: the ids, events, envelope and hashes of the log. Pure: no clock, no randomness,
 //! no environment, no I/O.
 
+#![forbid(unsafe_code)]
+
 pub mod envelope;
 pub mod event;
 pub mod hash;

@@ -2,6 +2,7 @@
 //! bytes whoever wrote it, in whatever order. The values come from the schemas themselves, so a new
 //! kind is held to this from its first day.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test panics where it is wrong")]
 
 use cody_events::event::{Event, EventSchema, schemas};

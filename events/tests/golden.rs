@@ -5,6 +5,7 @@
 //! kind changes, its schema version rises, the old example is kept as `<kind>@<version>.json`, and
 //! an upcaster makes its facts today's. A payload has no upcaster: today's type must still read it.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test panics where it is wrong")]
 
 #[path = "golden/delivered.rs"]

@@ -4,6 +4,8 @@
 //! A projection is one file: its tables, how an event changes them, and what can be asked. It keeps
 //! facts and positions of payloads, never their text. A new one is one file and one line in [`ALL`].
 
+#![forbid(unsafe_code)]
+
 pub mod build;
 pub mod costs;
 pub mod diffs;

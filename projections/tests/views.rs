@@ -1,5 +1,6 @@
 //! What the views say of a log, however its events reach them.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test panics where it is wrong")]
 
 mod deaths;

@@ -11,9 +11,9 @@ use git2::{ObjectType, Oid, Repository, RepositoryInitOptions};
 use tempfile::TempDir;
 
 use super::error::{GitError, io};
-use super::fetch::isolate;
 use super::ignored::IgnoreRules;
 use super::listing::Listing;
+use super::settings::isolate;
 
 /// Read access to a base.
 pub struct Base {

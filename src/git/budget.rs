@@ -11,7 +11,7 @@ use git2::{ErrorCode, ObjectType, Odb, Oid, Repository, TreeEntry};
 
 use super::base::oid;
 use super::error::GitError;
-use super::fetch::isolate;
+use super::settings::isolate;
 
 /// The deepest nesting of folders that is walked.
 const MAX_DEPTH: usize = 256;

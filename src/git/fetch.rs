@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cody_events::digest::{ObjectId, Sha256};
@@ -20,6 +20,7 @@ use super::budget::{WalkBudget, weigh};
 use super::error::{GitError, io};
 use super::line::{Allowance, Failure, Line};
 use super::locator::Locator;
+use super::settings::isolate;
 use super::transport;
 
 /// Where branches are named.
@@ -30,11 +31,6 @@ const FETCHED: &str = "refs/cody-batch/fetched";
 const WHATEVER: WalkBudget = WalkBudget { files: u64::MAX, bytes: u64::MAX, file_bytes: u64::MAX };
 /// What asking for branches may take; a host with a million of them sends some 70 MB.
 const ASKING: Allowance = Allowance { bytes: 256 << 20, duration: Duration::from_secs(60) };
-
-/// How much of a pack is mapped at a time, and of all packs together. By default it is all of
-/// them, and then they are resident as well.
-const WINDOW_BYTES: usize = 2 << 20;
-const MAPPED_BYTES: usize = 32 << 20;
 
 /// What a target's work starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,32 +44,6 @@ pub struct Resolved {
 pub struct FetchLimits {
     pub bytes: u64,
     pub duration: Duration,
-}
-
-/// Keeps libgit2 from the machine's own configuration (no user's `insteadOf`, proxy or helper), and
-/// from mapping whole packs.
-/// Affects the whole process; called again, it does nothing.
-pub fn isolate() -> Result<(), GitError> {
-    static DONE: OnceLock<Result<(), String>> = OnceLock::new();
-    let done = DONE.get_or_init(|| isolate_once().map_err(|error| error.to_string()));
-    done.clone().map_err(|error| GitError::Git(git2::Error::from_str(&error)))
-}
-
-#[expect(unsafe_code, reason = "libgit2's process-wide settings; set once, before any other call")]
-fn isolate_once() -> Result<(), git2::Error> {
-    use git2::ConfigLevel::{Global, ProgramData, System, XDG};
-    // A pack that was damaged since it was indexed must not become a diff.
-    git2::opts::strict_hash_verification(true);
-    // SAFETY: no other thread uses libgit2 yet; the one initialiser is behind a lock.
-    unsafe {
-        git2::opts::set_mwindow_size(WINDOW_BYTES)?;
-        git2::opts::set_mwindow_mapped_limit(MAPPED_BYTES)?;
-    }
-    for level in [System, Global, XDG, ProgramData] {
-        // SAFETY: no other thread uses libgit2 yet; the one initialiser is behind a lock.
-        unsafe { git2::opts::set_search_path(level, "")? };
-    }
-    transport::register()
 }
 
 /// The commit that `branch`, or else the default branch, points to now.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cody_events::job::TargetKind;
 use url::{Host, Url};
 
-use super::fetch::isolate;
+use super::settings::isolate;
 
 /// The host of `owner/name`.
 const GITHUB: &str = "github.com";

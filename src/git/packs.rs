@@ -14,7 +14,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::base::oid;
 use super::error::{GitError, io as at};
-use super::fetch::isolate;
+use super::settings::isolate;
 
 /// Packs are read far more often than they are made, but never sent: speed wins over size.
 const COMPRESSION: Compression = Compression::fast();

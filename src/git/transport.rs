@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream, Transport};
-use git2::{ErrorClass, ErrorCode};
+use git2::{ErrorClass, ErrorCode, Remote};
 use reqwest::{Method, Response};
 use url::Url;
 
@@ -18,23 +18,11 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Line>>> = const { RefCell::new(None) };
 }
 
-/// Puts our transport in the place of libgit2's own, for the whole process.
-#[expect(
-    unsafe_code,
-    reason = "libgit2's list of transports; extended once, before any other call"
-)]
-pub(super) fn register() -> Result<(), git2::Error> {
-    for scheme in ["http", "https"] {
-        // SAFETY: the caller is behind a lock, and no transport is made before it returns.
-        unsafe {
-            git2::transport::register(scheme, |remote| {
-                let line = CURRENT.with_borrow(Clone::clone);
-                let line = line.ok_or_else(|| failed("a host is only asked through a line"))?;
-                Transport::smart(remote, true, Requests(line))
-            })?;
-        }
-    }
-    Ok(())
+/// The transport that stands in the place of libgit2's own: over the line of the thread that connects.
+pub(super) fn of_this_thread(remote: &Remote<'_>) -> Result<Transport, git2::Error> {
+    let line = CURRENT.with_borrow(Clone::clone);
+    let line = line.ok_or_else(|| failed("a host is only asked through a line"))?;
+    Transport::smart(remote, true, Requests(line))
 }
 
 /// Runs `work`, whose libgit2 calls on this thread talk over `line`.

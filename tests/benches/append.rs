@@ -2,6 +2,7 @@
 //! the same rows put into the same tables by SQLite alone. All in one run, in turns, because a disk
 //! is fast one minute and slow the next. `cargo bench --bench append` prints the table.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a measurement that fails has nothing to tell")]
 
 mod measure;

@@ -1,6 +1,7 @@
 //! What following the log costs: catching up with typed facts, and making the views again, each next
 //! to SQLite alone. All in one run, in turns. `cargo bench --bench following` prints the table.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a measurement that fails has nothing to tell")]
 
 #[path = "../../projections/tests/histories/mod.rs"]

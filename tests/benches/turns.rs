@@ -4,6 +4,7 @@
 //!
 //! Our scan and review are off, as the peer has neither.
 
+#![forbid(unsafe_code)]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

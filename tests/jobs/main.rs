@@ -1,6 +1,7 @@
 //! Whole jobs, from the command line to the patch: the built program, real git, real sandboxes, real
 //! child processes. Only Claude is played, over the real wire protocol.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is wrong")]
 
 mod attacks;

@@ -34,12 +34,17 @@ impl Token {
 
 /// The tokens of `source`, without those of its tests at the end of the file.
 pub fn tokens(source: &str) -> Vec<Token> {
+    without_tests(all_tokens(source))
+}
+
+/// The tokens of `source`.
+pub fn all_tokens(source: &str) -> Vec<Token> {
     let mut lexer = Lexer { chars: source.chars().collect(), at: 0, line: 1 };
     let mut tokens = Vec::new();
     while let Some(token) = lexer.next() {
         tokens.push(token);
     }
-    without_tests(tokens)
+    tokens
 }
 
 /// Code behind `#[cfg(test)] mod …` stands at the end of a file, and may use whatever it likes.

@@ -1,8 +1,9 @@
-//! What may stand where: SQL, foreign crates, impure things, names, the first line of a file.
+//! What may stand where: SQL, foreign crates, impure and unsafe things, names, the first line of a
+//! file.
 
 use super::Breach;
 use super::files::File;
-use super::lexer::{Kind, Token, tokens};
+use super::lexer::{Kind, Token, all_tokens, tokens};
 
 /// Crates that belong into one folder each.
 const ONE_FOLDER: &[(&str, &[&str])] = &[
@@ -35,6 +36,10 @@ const STATEMENTS: &[&str] = &[
     "SAVEPOINT ",
 ];
 
+/// Where the compiler may be told to trust us: what a child does before it becomes a command, and
+/// settings that libgit2 has for a whole process.
+const UNSAFE: &[&str] = &["src/sandbox/", "src/git/settings.rs"];
+
 /// Rooms that are functions of what they are given.
 const PURE: &[&str] = &["events", "projections", "job"];
 
@@ -60,6 +65,7 @@ const NAMES_OF_THINGS: &[&str] = &["PackageManager"];
 pub fn breaches(file: &File) -> Vec<Breach> {
     let mut breaches: Vec<Breach> = opening(file).into_iter().collect();
     breaches.extend(names(file));
+    breaches.extend(unsafe_words(file));
     if !file.is_test() && !file.path.starts_with("tests/") && !file.path.contains("/tests/") {
         let tokens = tokens(&file.source);
         breaches.extend(foreign(file, &tokens));
@@ -117,6 +123,24 @@ fn sql(file: &File, tokens: &[Token]) -> Vec<Breach> {
             Breach::at(file, token.line, format!("SQL belongs into {}", SQL.join(" and ")))
         })
         .collect()
+}
+
+/// Code that is unsafe, or allowed to be; tests count as well.
+fn unsafe_words(file: &File) -> Vec<Breach> {
+    if starts_with_any(&file.path, UNSAFE) {
+        return Vec::new();
+    }
+    let tokens = all_tokens(&file.source);
+    let is_forbidden = |index: usize| {
+        index >= 2 && tokens[index - 1].is('(') && tokens[index - 2].word() == Some("forbid")
+    };
+    let breaches = tokens.iter().enumerate().filter(|(index, token)| match token.word() {
+        Some("unsafe") => true,
+        Some("unsafe_code") => !is_forbidden(*index),
+        _ => false,
+    });
+    let rule = format!("what is unsafe belongs into {}", UNSAFE.join(" and "));
+    breaches.map(|(_, token)| Breach::at(file, token.line, rule.clone())).collect()
 }
 
 fn impure(file: &File, tokens: &[Token]) -> Vec<Breach> {

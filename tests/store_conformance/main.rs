@@ -2,6 +2,7 @@
 //! against a model in memory, and can be run against the next one. What only a file can go through
 //! (kills, damage, a full disk, foreign statements) is held against the log in SQLite alone.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test panics where it is wrong")]
 
 mod children;
