@@ -4,8 +4,10 @@ CARGO ?= cargo
 FOREIGN := tests/foreign
 PYTHON := $(FOREIGN)/.venv/bin/python
 PEER := tests/benches/turns/.venv
+TOOLS := target/tools
+DENY := 0.20.2
 
-.PHONY: build demo check test proof bench system foreign real
+.PHONY: build demo check test proof bench deny system foreign real
 
 build: system
 	$(CARGO) build --release --locked
@@ -18,7 +20,7 @@ check: system
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --workspace --lib --locked
 
-test: system foreign real
+test: system foreign real deny
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --workspace --locked
@@ -39,7 +41,15 @@ bench: foreign $(PEER)/.installed
 
 $(PEER)/.installed: tests/benches/turns/requirements.txt
 	python3 -m venv $(PEER)
-	$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+# What we are made of: licences, crates that may be no part of it, and where all comes from.
+deny: $(TOOLS)/.cargo-deny-$(DENY)
+	$(TOOLS)/bin/cargo-deny --locked check --hide-inclusion-graph bans licenses sources
+
+$(TOOLS)/.cargo-deny-$(DENY):
+	$(CARGO) install cargo-deny --debug --locked --version =$(DENY) --root $(TOOLS)
 	touch $@
 
 # Debian packages, where we may install them; elsewhere their absence is told by whoever misses them.
@@ -55,12 +65,13 @@ $(FOREIGN)/node_modules/.installed: $(FOREIGN)/package-lock.json
 
 $(FOREIGN)/.venv/.installed: $(FOREIGN)/requirements.txt
 	python3 -m venv $(FOREIGN)/.venv
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $(FOREIGN)/requirements.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r $(FOREIGN)/requirements.txt
 	touch $@
 
 # Published packages whose real code tests change.
 real: tests/real/packages/.fetched
 
-tests/real/packages/.fetched: tests/real/fetch.sh
+tests/real/packages/.fetched: tests/real/fetch.sh tests/real/requirements.txt tests/real/build.txt
 	sh tests/real/fetch.sh
 	touch $@
