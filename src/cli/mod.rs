@@ -151,7 +151,9 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let rejection = error.downcast_ref::<Rejection>();
             let code = rejection.map_or(String::new(), |no| format!(" ({})", no.code));
-            eprintln!("cody-batch: {}{code}", redact::redacted(text::chain(&*error)));
+            // Some of it may be a host's or a repository's own words.
+            let words = text::printable(&redact::redacted(text::chain(&*error)));
+            eprintln!("cody-batch: {words}{code}");
             ExitCode::from(if is_usage(&error) { WRONG_USAGE } else { FAILED })
         }
     }

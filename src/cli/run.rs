@@ -423,8 +423,9 @@ fn warn_of_uncommitted(config: &Config, request: &JobRequest) {
         let count = crate::git::count_uncommitted(path, &budget).unwrap_or(0);
         if count > 0 {
             eprintln!(
-                "Warning: {repository} has {} that will not be seen: the work starts from the last \
+                "Warning: {} has {} that will not be seen: the work starts from the last \
                  commit.",
+                text::printable(repository),
                 text::counted(count as u64, "uncommitted change"),
             );
         }

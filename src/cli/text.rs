@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use crate::scan::revealed;
+
 /// Micro-dollars as dollars: cents from a dollar on, more digits below.
 pub fn dollars(micros: u64) -> String {
     let (whole, rest) = (micros / 1_000_000, micros % 1_000_000);
@@ -90,11 +92,9 @@ pub fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// `text` with what could move a terminal's cursor taken out.
+/// `text` with what could move a terminal's cursor, or would not show, written out.
 pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
-        .collect()
+    revealed(text).into_owned()
 }
 
 #[cfg(test)]
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(duration(12_345), "12.3 s");
         assert_eq!(duration(245_000), "4 min 05 s");
         assert_eq!(counted(1, "turn"), "1 turn");
-        assert_eq!(printable("a\u{1b}[2Jb"), "a\u{fffd}[2Jb");
+        assert_eq!(printable("a\u{1b}[2J\u{202e}b"), "a<U+001B>[2J<U+202E>b");
         assert_eq!(quoted(std::path::Path::new("/a/b-1")), "/a/b-1");
         assert_eq!(quoted(std::path::Path::new("/a b/it's")), "'/a b/it'\\''s'");
     }

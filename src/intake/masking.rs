@@ -1,11 +1,12 @@
-//! Takes secrets out of what a worker reports, before any of it is recorded and shown to Claude. Only
-//! words are masked: what a tree is made of is kept as it is, and a diff with a secret is held.
+//! Makes what a worker reports fit to be recorded and shown to Claude: secrets are taken out, and
+//! characters that do not show are written out, whether or not the worker has done so. Only words are
+//! changed: what a tree is made of is kept as it is, and a diff with a secret is held.
 
 use cody_events::evidence::RepoScannedPayload;
 use serde::Deserialize;
 
 use super::{Intake, Story};
-use crate::scan::secrets;
+use crate::scan::{revealed, secrets};
 use crate::tools;
 use crate::wire::{ChecksReport, FetchReport, ToolsReport};
 
@@ -19,41 +20,36 @@ struct ResultBlock {
 }
 
 impl Intake {
-    /// `text` without secrets, and how many there were.
-    pub fn masked(&self, text: &mut String) -> usize {
-        match secrets::mask(text, &self.known) {
-            Some((masked, count)) => {
-                *text = masked;
-                count
-            }
-            None => 0,
-        }
+    /// Takes secrets out of `text` and writes out what does not show; whether there was any.
+    pub fn mask(&self, text: &mut String) -> bool {
+        let shown = revealed(text).into_owned();
+        let masked = secrets::mask(&shown, &self.known).map_or(shown, |(masked, _)| masked);
+        let is_changed = masked != *text;
+        *text = masked;
+        is_changed
     }
 
-    /// Masks the results of a turn's tools and their whole outputs; how many secrets there were.
-    pub fn mask_tools(&self, report: &mut ToolsReport) -> Result<usize, serde_json::Error> {
-        let mut count = 0;
+    /// Masks the results of a turn's tools and their whole outputs.
+    pub fn mask_tools(&self, report: &mut ToolsReport) -> Result<(), serde_json::Error> {
         for result in &mut report.results {
             let mut block: ResultBlock = result.read()?;
-            let found = self.masked(&mut block.content);
-            if found > 0 {
+            if self.mask(&mut block.content) {
                 *result = tools::tool_result(&block.tool_use_id, &block.content, block.is_error)?;
-                count += found;
             }
         }
         for output in &mut report.outputs {
-            count += self.masked(&mut output.output);
+            self.mask(&mut output.output);
         }
-        Ok(count)
+        Ok(())
     }
 
     /// Masks what `finish` says, which goes into titles and descriptions.
     pub(super) fn mask_story(&self, story: &mut Story) {
         if let Some(finish) = &mut story.finish {
-            self.masked(&mut finish.title);
-            self.masked(&mut finish.summary);
+            self.mask(&mut finish.title);
+            self.mask(&mut finish.summary);
             finish.evidence.iter_mut().for_each(|item| {
-                self.masked(item);
+                self.mask(item);
             });
         }
     }
@@ -61,7 +57,7 @@ impl Intake {
     /// Masks the output of checks.
     pub fn mask_checks(&self, report: &mut ChecksReport) {
         for output in &mut report.outputs {
-            self.masked(&mut output.output);
+            self.mask(&mut output.output);
         }
     }
 
@@ -77,9 +73,9 @@ impl Intake {
 
     /// Masks what a scan quotes of the repository.
     pub fn mask_scan(&self, found: &mut RepoScannedPayload) {
-        self.masked(&mut found.context);
+        self.mask(&mut found.context);
         for candidate in &mut found.candidates {
-            self.masked(&mut candidate.why);
+            self.mask(&mut candidate.why);
         }
     }
 }

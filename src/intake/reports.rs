@@ -10,6 +10,7 @@ use cody_events::evidence::{CheckSkip, Ecosystem, FetchWords};
 use cody_events::time::took_ms;
 use serde::Deserialize;
 
+use crate::scan::revealed;
 use crate::tools;
 use crate::wire::{AskedTool, ChecksReport, FetchReport, ToolsReport};
 
@@ -109,7 +110,7 @@ fn examine_results(report: &ToolsReport) -> Result<(), Disbelief> {
         if !is_its_answer {
             return Err(Disbelief::OtherResults);
         }
-        if block.content.chars().count() > MAX_RESULT_CHARACTERS {
+        if revealed(&block.content).chars().count() > MAX_RESULT_CHARACTERS {
             return Err(Disbelief::LongResult);
         }
     }

@@ -8,6 +8,7 @@
 mod base;
 mod candidates;
 mod checks;
+mod hidden;
 mod instructions;
 mod languages;
 mod listing;
@@ -35,6 +36,7 @@ use serde::{Deserialize, Serialize};
 pub use base::scan_base;
 pub use candidates::{Candidate, Mention, Reading};
 pub use checks::{CheckCommand, Purpose};
+pub use hidden::{has_marks, on_one_line, revealed, without_hidden};
 pub use instructions::InstructionFile;
 pub use manifests::{BuildSystem, Manifest, ManifestProblem};
 pub use outline::{BigFile, Folder, LanguageShare};

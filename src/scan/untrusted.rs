@@ -4,6 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::hidden::is_hidden;
+
 /// What was taken out of a text because a reader of the rendered page would not see it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -79,21 +81,6 @@ fn is_markdown_comment(line: &str) -> bool {
     let Some((_, target)) = label.split_once("]:") else { return false };
     let target = target.trim_start();
     target.starts_with("# ") || target.trim_end() == "#" || target.starts_with("<>")
-}
-
-/// Characters that show nothing, or change the order in which others are shown. Line feed and tab
-/// stay. After Unicode's `Default_Ignorable_Code_Point`, `Bidi_Control`, `Cc` and the tag block.
-fn is_hidden(c: char) -> bool {
-    match c {
-        '\n' | '\t' => false,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' => true,
-        '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' => true,
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => true,
-        '\u{fe00}'..='\u{fe0f}' | '\u{fff0}'..='\u{fffb}' => true,
-        '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' => true,
-        '\u{e0000}'..='\u{e0fff}' => true,
-        c => c.is_control(),
-    }
 }
 
 /// `text` between two fences of backticks, each longer than any run of backticks in the text, so

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::place::{Found, Place, Root, read_whole, shown};
 use super::result::{Answer, Complaint, complain};
 use super::{list_files, read_input};
+use crate::scan::has_marks;
 use lines::{insert, numbered, numbered_range};
 use replace::{Replaced, replace};
 
@@ -152,7 +153,11 @@ fn create(folder: &Root, path: &RepoPath, text: Option<String>) -> Answer {
         Found::Nothing => (NEW_FILE, false),
     };
     folder.write(path, text.as_bytes(), mode)?;
-    Ok(if was_there { format!("{name} was overwritten.") } else { format!("{name} was created.") })
+    let note = marks_note(&text);
+    Ok(match was_there {
+        true => format!("{name} was overwritten.{note}"),
+        false => format!("{name} was created.{note}"),
+    })
 }
 
 fn str_replace(folder: &Root, path: &RepoPath, old: Option<String>, new: Option<String>) -> Answer {
@@ -172,7 +177,8 @@ fn str_replace(folder: &Root, path: &RepoPath, old: Option<String>, new: Option<
     match replace(&content, &old, &new) {
         Replaced::Once { content, first_line, last_line } => {
             folder.write(path, &content, mode)?;
-            Ok(edited(&name, &content, first_line, last_line))
+            let note = if has_marks(&old) { "" } else { marks_note(&new) };
+            Ok(edited(&name, note, &content, first_line, last_line))
         }
         Replaced::Nowhere => complain(nearest::not_found(&name, &content, &old)),
         Replaced::Ambiguous { lines } => {
@@ -204,7 +210,7 @@ fn insert_lines(folder: &Root, path: &RepoPath, line: Option<u64>, text: Option<
     }
     let (content, inserted) = insert(&content, after, &text);
     folder.write(path, &content, mode)?;
-    Ok(edited(&name, &content, after + 1, after + inserted))
+    Ok(edited(&name, marks_note(&text), &content, after + 1, after + inserted))
 }
 
 /// The content and mode of a text file.
@@ -224,18 +230,36 @@ fn editable(folder: &Root, path: &RepoPath) -> Result<(Vec<u8>, u32), Complaint>
 }
 
 /// What is said after an edit: the lines that changed, with a few around them.
-fn edited(name: &str, content: &[u8], first: usize, last: usize) -> String {
+fn edited(name: &str, note: &str, content: &[u8], first: usize, last: usize) -> String {
     let content = lines::without_mark(content);
     let count = lines::count(content);
     let (from, to) = (first.saturating_sub(4).max(1), (last + 4).min(count));
     match from <= to {
-        true => format!("{name} was edited. It now reads:\n{}", numbered_range(content, from, to)),
-        false => format!("{name} was edited. It is empty now."),
+        true => {
+            format!("{name} was edited.{note} It now reads:\n{}", numbered_range(content, from, to))
+        }
+        false => format!("{name} was edited.{note} It is empty now."),
     }
 }
 
 fn nothing_at(name: &str) -> String {
-    format!("{name} is not there. list_files shows what is.")
+    let hint = if has_marks(name) { format!(" {MARKS_ARE_NOT_CHARACTERS}") } else { String::new() };
+    format!("{name} is not there. list_files shows what is.{hint}")
+}
+
+/// How to name a character that results show by a mark.
+const MARKS_ARE_NOT_CHARACTERS: &str = "Where a result has a mark such as <U+200B>, there is a \
+character that does not show: give the character itself, in JSON as \\u200b.";
+
+/// What is said of marks in a text that was written: they were copied from a result, or are meant.
+fn marks_note(text: &str) -> &'static str {
+    match has_marks(text) {
+        true => {
+            " The marks in it, such as <U+200B>, were written as they are, as the characters <, U, + \
+             and so on; if the characters that they stand for are meant, give those, in JSON as \\u200b."
+        }
+        false => "",
+    }
 }
 
 fn is_binary(content: &[u8]) -> bool {

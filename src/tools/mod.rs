@@ -27,6 +27,7 @@ use cody_events::tree::RepoPath;
 use serde::Deserialize;
 
 use crate::sandbox::{Sandbox, ShellSession};
+use crate::scan::{on_one_line, revealed};
 use place::Place;
 use result::{Answer, Complaint, complain};
 
@@ -257,6 +258,8 @@ impl TurnRan {
             Ok(text) => (text, false),
             Err(Complaint(text)) => (text, true),
         };
+        // Whatever a tool tells, Claude and the person who reads along see the same.
+        let text = revealed(&text).into_owned();
         let own = format!("/outputs/{}/{}", context.turn, tool.id);
         let mut shown = match (result::cut(&text, &own), edit::output_path(&tool.input)) {
             (None, _) => text,
@@ -270,7 +273,7 @@ impl TurnRan {
             }
         };
         if let Some(note) = context.first_note.take() {
-            shown = format!("{note}\n{shown}");
+            shown = format!("{}\n{shown}", on_one_line(&note));
         }
         match result::render(&tool.id, &shown, is_error) {
             Ok(block) => self.results.push(block),

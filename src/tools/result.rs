@@ -1,4 +1,5 @@
-//! What a tool gives back to Claude: its text, cut to what history can bear, and rendered once.
+//! What a tool gives back to Claude: its text, cut to what history can bear, and rendered once. What
+//! does not show in it was written out before.
 
 use cody_events::raw::RawJson;
 use serde::Serialize;

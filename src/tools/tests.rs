@@ -2,6 +2,7 @@
 
 mod editor;
 mod finding;
+mod hidden;
 mod turns;
 
 use std::collections::BTreeMap;

@@ -12,6 +12,7 @@ use super::attempt::{Attempt, TimeLeft, create_dir, remove};
 use super::{WorkerError, blocking};
 use crate::git::{self, Base, RecordedTree};
 use crate::sandbox::SandboxCommand;
+use crate::scan::revealed;
 use crate::wire::{ChecksReport, Receipt};
 
 /// The name that the target's build cache has in the log.
@@ -96,7 +97,7 @@ async fn run_commands(
             timed_out: ran.timed_out,
             ms: ran.ms,
         });
-        let mut output = String::from_utf8_lossy(&ran.output).into_owned();
+        let mut output = revealed(&String::from_utf8_lossy(&ran.output)).into_owned();
         if let Some(limit) = ran.exceeded {
             output.push_str(&format!("\n[killed with all that it started: {limit}]"));
         }

@@ -129,6 +129,40 @@ async fn an_honest_report_is_believed() {
     assert_eq!(answer["tree"], report["tree_after"]);
 }
 
+/// What does not show is written out by the server too, whoever passed it on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_worker_would_hide_is_recorded_as_a_reader_sees_it() {
+    const HIDDEN: &str = "a\u{e0041}\u{202e}b\u{1b}[8m";
+    const SHOWN: &str = "a<U+E0041><U+202E>b<U+001B>[8m";
+    let (stage, worker) = lie_stage().await;
+    let mut scan = worker.scan();
+    scan["found"]["context"] = json!(HIDDEN);
+    assert_eq!(worker.say("scan", &scan).await.0, 200);
+    let mut checks = baseline(&worker);
+    checks["outputs"][0]["output"] = json!(HIDDEN);
+    assert_eq!(worker.say("checks", &checks).await.0, 200);
+    let (_, step) = worker.say("next", &json!({})).await;
+    let asked = step["run-tools"]["tools"].clone();
+    let mut report = tools(&worker, &asked, &stage.world.path("app"));
+    report["results"][1]["content"] = json!(HIDDEN);
+    report["outputs"] = json!([{ "id": asked[1]["id"], "output": HIDDEN }]);
+    assert_eq!(worker.say("tools", &report).await, (200, json!({ "recorded": true })));
+    let app = &stage.server.app;
+    for told in app.events(stage.job, 0).await.unwrap() {
+        let place: &[&str] = match &told.event {
+            Event::RepoScanned(_) => &["/context"],
+            Event::ChecksRan(_) => &["/commands/0/output"],
+            Event::ToolsRan(_) => &["/results/1/content", "/outputs/0/output"],
+            _ => continue,
+        };
+        let payload = app.payload(told.recorded.position).await.unwrap().unwrap();
+        let payload: Value = serde_json::from_slice(&payload).unwrap();
+        for place in place {
+            assert_eq!(payload.pointer(place), Some(&json!(SHOWN)), "{place} of {payload}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lies_about_tools_are_found_out() {
     type Lie = fn(&mut Value);
@@ -151,6 +185,11 @@ async fn lies_about_tools_are_found_out() {
         (
             "a result that fills the context",
             |r| r["results"][0]["content"] = json!("x".repeat(50_000)),
+            "characters",
+        ),
+        (
+            "a result that fills the context once it can be seen",
+            |r| r["results"][0]["content"] = json!("\u{e0041}".repeat(20_000)),
             "characters",
         ),
         (

@@ -92,6 +92,7 @@ const TOP: &[&str] = &["serve", "cli", "main", "lib"];
 pub const BENT: &[(&str, &str, &str)] = &[
     ("src/dispatch/", "wire", "what a worker is told at its start is a message to it"),
     ("src/converse/feedback.rs", "wire", "it judges the checks that a worker reports"),
+    ("src/tools/", "scan", "what does not show is written out in one way"),
     ("src/plan/mod.rs", "scan", "a request that holds a secret is refused before it is recorded"),
     ("src/intake/", "wire", "it examines what workers report"),
     ("src/intake/", "tools", "what a response claims follows from it; results are written one way"),

@@ -243,7 +243,7 @@ pub async fn end(
         request: lease.request,
         how: report.how,
         detail: report.detail.map(|mut detail| {
-            door.intake.masked(&mut detail);
+            door.intake.mask(&mut detail);
             detail
         }),
     };

@@ -87,7 +87,8 @@ pub fn find_all(text: &str, path: Option<&str>, known: &KnownSecrets) -> Vec<Fin
 
 /// `text` with a mark in place of each secret, and how many there were; nothing if there was none.
 pub fn mask(text: &str, known: &KnownSecrets) -> Option<(String, usize)> {
-    let findings = find_all(text, None, known);
+    // A character that does not show ends a word, even where it was written out.
+    let findings = find_all(&super::hidden::blanked(text), None, known);
     if findings.is_empty() {
         return None;
     }

@@ -27,6 +27,19 @@ fn every_rule_compiles() {
     }
 }
 
+/// A key is one, whatever a terminal is told beside it.
+#[test]
+fn a_character_that_was_written_out_ends_a_secret() {
+    let key = format!("{}{}AA", "sk-ant-api03-", noise(93));
+    for (before, after) in [("", "\r"), ("\u{1b}[31m", "\u{1b}[0m"), ("\u{feff}", "\u{200b}")] {
+        let shown = format!("{before}{key}{after}");
+        let shown = crate::scan::revealed(&shown);
+        let (masked, count) = mask(&shown, &KnownSecrets::default()).unwrap();
+        assert_eq!(count, 1, "{shown}");
+        assert!(!masked.contains(&key), "{masked}");
+    }
+}
+
 #[test]
 fn what_looks_like_a_secret_is_found() {
     let key = format!(
