@@ -87,7 +87,8 @@ impl Converser {
             &brief.repository,
             &material.claim,
             &material.checks,
-            &prompts::head(&material.patch, REVIEW_PATCH_BYTES),
+            &material.patch,
+            REVIEW_PATCH_BYTES,
         );
         let payload = self
             .prefix(job_state)?

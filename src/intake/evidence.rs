@@ -7,6 +7,7 @@ use cody_events::thread::ReviewVerdict;
 
 use super::Story;
 use crate::job::state::Target;
+use crate::scan::on_one_line;
 
 /// The evidence of `outcome`: what its maker says, then what was observed.
 pub fn of(
@@ -105,7 +106,9 @@ fn check_lines(
         .map(|(index, (command, after))| {
             let before = baseline.and_then(|(facts, _)| facts.commands.get(index));
             let before = before.map_or("not run".to_owned(), how);
-            format!("`{}`: {before} before, {} after", command.command, how(after))
+            // A command may name a folder, and a folder may be called anything.
+            let command = on_one_line(&command.command);
+            format!("`{command}`: {before} before, {} after", how(after))
         })
         .collect()
 }

@@ -93,6 +93,7 @@ pub const BENT: &[(&str, &str, &str)] = &[
     ("src/dispatch/", "wire", "what a worker is told at its start is a message to it"),
     ("src/converse/feedback.rs", "wire", "it judges the checks that a worker reports"),
     ("src/tools/", "scan", "what does not show is written out in one way"),
+    ("src/converse/prompts.rs", "scan", "texts of others are fenced and shown in one way"),
     ("src/plan/mod.rs", "scan", "a request that holds a secret is refused before it is recorded"),
     ("src/intake/", "wire", "it examines what workers report"),
     ("src/intake/", "tools", "what a response claims follows from it; results are written one way"),

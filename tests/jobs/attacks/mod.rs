@@ -3,6 +3,7 @@
 //! the machine holds afterwards, by listeners and bystanders, by git, by strace.
 
 mod dependencies;
+mod hidden;
 mod machine;
 mod neighbours;
 mod network;
@@ -43,6 +44,8 @@ struct Victim {
     listeners: Listeners,
     /// More arguments of `run`.
     more: Vec<String>,
+    /// Whether the checks that the scan finds are run.
+    finds_checks: bool,
     /// What the server has as its key.
     api_key: String,
     /// Programs and arguments to put before ours.
@@ -121,7 +124,15 @@ impl Victim {
         }
         let api_key = format!("sk-ant-{CANARY}");
         let listeners = Listeners::open(&world.path("host.sock"));
-        Self { world, app, listeners, more: Vec::new(), api_key, under: Vec::new() }
+        Self {
+            world,
+            app,
+            listeners,
+            more: Vec::new(),
+            finds_checks: false,
+            api_key,
+            under: Vec::new(),
+        }
     }
 
     /// A victim with a plain repository.
@@ -142,7 +153,7 @@ impl Victim {
         let out = self.world.path("out");
         let app = self.app.display().to_string();
         let mut args = vec!["run", "--prompt", "Do it", "--json", "--repo", &app];
-        if self.more.iter().all(|word| word != "--check") {
+        if !self.finds_checks && self.more.iter().all(|word| word != "--check") {
             args.push("--no-checks");
         }
         args.extend(["--out", out.to_str().unwrap()]);
