@@ -64,9 +64,9 @@ impl Intake {
     /// Masks what programs said while they fetched, and the names that they asked for.
     pub fn mask_fetch(&self, report: &mut FetchReport) {
         for words in &mut report.words {
-            self.masked(&mut words.output);
+            self.mask(&mut words.output);
             for host in words.hosts.iter_mut().chain(&mut words.refused_hosts) {
-                self.masked(host);
+                self.mask(host);
             }
         }
     }
