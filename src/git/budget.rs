@@ -13,12 +13,12 @@ use super::base::oid;
 use super::error::GitError;
 use super::settings::isolate;
 
-/// The deepest nesting of folders that is walked.
-const MAX_DEPTH: usize = 256;
+/// The deepest nesting of folders that is walked, in a base or in a work directory.
+pub(super) const MAX_DEPTH: usize = 256;
 /// The longest name that file systems take, in bytes.
 const MAX_NAME: usize = 255;
 /// The longest path, in bytes: Linux takes 4096, and the work directory stands before it.
-const MAX_PATH: usize = 3_072;
+pub(super) const MAX_PATH: usize = 3_072;
 
 /// What a base may weigh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

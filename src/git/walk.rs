@@ -14,6 +14,7 @@ use cody_events::tree::{Blob, ChangedEntry, Entry, EntryMode, RepoPath};
 use git2::{ObjectType, Oid};
 
 use super::base::{Base, object_id};
+use super::budget::{MAX_DEPTH, MAX_PATH};
 use super::error::{GitError, io};
 use super::ignored::{IgnoreRules, is_build_folder};
 use super::listing::{Listed, Listing, descend, joined, position};
@@ -51,6 +52,8 @@ pub enum WalkWarning {
     TooLarge { path: RepoPath, size: u64 },
     #[error("{0:?} is a name that git refuses and is not recorded")]
     BadName(String),
+    #[error("what is deeper than {MAX_DEPTH} folders, as below {0:?}, is not recorded")]
+    TooDeep(String),
     #[error(
         "{count} new files are not recorded, the first of them {first}: one turn may add {entries} files and {bytes} bytes"
     )]
@@ -235,7 +238,13 @@ impl<'a> Walk<'a> {
             let ignored = ignored || self.rules.ignores(path, true);
             let is_scratch = ignored || is_build_folder(&seen.name);
             if is_tracked || !is_scratch {
-                self.folder(place, path, ignored)?;
+                // No deeper than a base may be: each level has its place on the stack, and what is
+                // recorded has to fit into other directories.
+                let depth = path.iter().filter(|byte| **byte == b'/').count();
+                match depth < MAX_DEPTH && path.len() < MAX_PATH {
+                    true => self.folder(place, path, ignored)?,
+                    false => self.warn_of_depth(path),
+                }
             }
             return Ok(None);
         }
@@ -294,6 +303,15 @@ impl<'a> Walk<'a> {
             self.blobs.entry(object).or_insert(Blob { object, content });
         }
         Ok(Some(Entry { mode, object }))
+    }
+
+    /// One warning for all, by the first folders of the first: a whole name could be pages long.
+    fn warn_of_depth(&mut self, path: &[u8]) {
+        const SHOWN: usize = 60;
+        if !self.warnings.iter().any(|warning| matches!(warning, WalkWarning::TooDeep(_))) {
+            let first = String::from_utf8_lossy(&path[..path.len().min(SHOWN)]).into_owned();
+            self.warnings.push(WalkWarning::TooDeep(first));
+        }
     }
 
     /// Whether a new file still fits what a turn may add.

@@ -18,7 +18,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cody_batch::app::Told;
 use cody_batch::claude::player::Script;
@@ -257,8 +257,14 @@ impl After {
         let attempts = self.told.iter().filter(|t| matches!(t.event, Event::AttemptStarted(_)));
         assert_eq!(attempts.count(), 1, "the worker was lost\n{words}\n{}", self.seen);
         self.victim.listeners.heard_nothing();
-        let left =
-            super::harness::processes_of(&self.victim.world.path("tmp").display().to_string());
+        let mark = self.victim.world.path("tmp").display().to_string();
+        // A worker that has said all may still be clearing up when its server leaves.
+        let since = Instant::now();
+        let mut left = super::harness::processes_of(&mark);
+        while !left.is_empty() && since.elapsed() < CLEARING_UP {
+            std::thread::sleep(Duration::from_millis(20));
+            left = super::harness::processes_of(&mark);
+        }
         assert_eq!(left, Vec::<String>::new(), "processes are left");
         let work: Vec<_> = std::fs::read_dir(self.data("work")).unwrap().collect();
         assert!(work.is_empty(), "a work directory is left: {work:?}");
@@ -297,3 +303,5 @@ impl After {
 
 /// How long something that is on its way may take to show that it is.
 const GRACE: Duration = Duration::from_millis(1_500);
+/// How long a worker may take to remove what a command left.
+const CLEARING_UP: Duration = Duration::from_secs(20);

@@ -119,6 +119,26 @@ async fn digs_deeper_than_paths_may_be_long() {
     after.was_held().saw("tried");
 }
 
+/// Deeper than a stack, deeper than a process may have files open, and with as many levels below what
+/// a path can name as there can be.
+#[tokio::test(flavor = "multi_thread")]
+async fn digs_deeper_than_who_removes_it_can_count() {
+    let after = Victim::plain()
+        .await
+        .suffers(&[
+            bash(
+                "python3 - <<'E'\nimport os\nfor i in range(12000):\n    os.mkdir('d')\n    os.chdir('d')\n\
+                 open('x', 'w').write('x')\nos.chmod('.', 0)\nprint('tried')\nE",
+            ),
+            ("search_files", serde_json::json!({ "pattern": "x", "path": "/repo" })),
+            ("list_files", serde_json::json!({ "path": "/repo", "depth": 50 })),
+            create("/repo/a.txt", "changed\n"),
+        ])
+        .await;
+    after.was_held().saw("tried");
+    assert_eq!(after.changed(), ["a.txt"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn adds_a_hundred_thousand_files() {
     let after = Victim::plain()
