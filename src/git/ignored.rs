@@ -44,6 +44,10 @@ const BUILD_FOLDERS: [&str; 25] = [
     "venv",
 ];
 
+/// Bytes of rules that count, of all files together; a repository may bring a mountain of them, and
+/// each has its cost. What is over it ignores nothing.
+pub const MAX_RULES_BYTES: usize = 1 << 20;
+
 /// The ignore rules of a base.
 #[derive(Debug)]
 pub(super) struct IgnoreRules {
@@ -55,6 +59,7 @@ impl IgnoreRules {
     /// Reads the `.gitignore` files of the base.
     pub fn of(base: &Base, listing: &Listing) -> Result<Self, GitError> {
         let mut by_folder = BTreeMap::new();
+        let mut bytes_left = MAX_RULES_BYTES;
         for (folder, listed) in listing.folders() {
             let Some(at) = position(listed, b".gitignore") else { continue };
             let entry = listed[at].entry;
@@ -62,6 +67,8 @@ impl IgnoreRules {
                 continue;
             }
             let content = base.content(entry.object)?;
+            let Some(left) = bytes_left.checked_sub(content.len()) else { continue };
+            bytes_left = left;
             let mut builder = GitignoreBuilder::new(OsStr::from_bytes(folder));
             for line in String::from_utf8_lossy(&content).lines() {
                 // A pattern that does not parse ignores nothing, as in git.

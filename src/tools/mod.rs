@@ -7,6 +7,7 @@
 mod bash;
 mod edit;
 mod finish;
+mod ignore_rules;
 mod list_files;
 mod place;
 mod result;

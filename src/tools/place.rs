@@ -156,7 +156,8 @@ impl Root {
         match rustix::fs::FileType::from_raw_mode(about.st_mode) {
             rustix::fs::FileType::RegularFile => Ok(Found::File {
                 file,
-                mode: about.st_mode & 0o7777,
+                // What is written again must not lend anybody's rights.
+                mode: about.st_mode & 0o777,
                 size: u64::try_from(about.st_size).unwrap_or(0),
             }),
             rustix::fs::FileType::Directory => Ok(Found::Directory),

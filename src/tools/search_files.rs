@@ -17,6 +17,7 @@ use ignore::gitignore::Gitignore;
 use ignore::{DirEntry, WalkBuilder};
 use serde::Deserialize;
 
+use super::ignore_rules::IgnoreRules;
 use super::list_files::{glob_of, is_dot_git, is_match};
 use super::place::{Found, Place, Root, on_this_machine, shown, shown_bytes};
 use super::read_input;
@@ -135,19 +136,23 @@ impl<'a> Search<'a> {
         let mut has_seen_top = false;
         let mut files: Vec<PathBuf> = Vec::new();
         let wanted = top.to_owned();
+        let rules = with_rules.then(|| IgnoreRules::from(self.root));
         let walk = WalkBuilder::new(from)
             .standard_filters(false)
-            .git_ignore(with_rules)
-            .require_git(false)
             .follow_links(false)
-            .max_filesize(Some(MAX_FILE_BYTES))
-            .filter_entry(move |entry| is_wanted(entry, &wanted))
+            .filter_entry(move |entry| {
+                let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
+                is_wanted(entry, &wanted)
+                    && rules.as_ref().is_none_or(|rules| rules.pass(entry.path(), is_folder))
+            })
             .build();
+        // The builder's own limit of size would keep files from the filter.
         for entry in walk.flatten() {
             has_seen_top = has_seen_top || entry.path() == top;
             let Ok(below) = entry.path().strip_prefix(top) else { continue };
             let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
-            if is_file && glob.is_none_or(|glob| is_match(glob, below)) {
+            let is_small = || entry.metadata().is_ok_and(|about| about.len() <= MAX_FILE_BYTES);
+            if is_file && glob.is_none_or(|glob| is_match(glob, below)) && is_small() {
                 files.push(entry.into_path());
             }
         }

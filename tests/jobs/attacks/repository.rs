@@ -95,6 +95,22 @@ async fn brings_git_s_own_directory_along() {
     is_refused(&after, ".git").await;
 }
 
+/// A million rules, each of its own kind: whoever reads them all would read for an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn brings_a_mountain_of_rules() {
+    let rules: String = (0..400_000).map(|n| format!("a{n}*b?{n}/**/c[{n}]\n")).collect();
+    let victim = Victim::with(&[("a.txt", "a\n"), (".gitignore", &rules)]).await;
+    let since = std::time::Instant::now();
+    let after = victim
+        .suffers(&[
+            bash("echo b >a.txt; echo tried"),
+            ("search_files", serde_json::json!({ "pattern": "b", "path": "/repo" })),
+        ])
+        .await;
+    after.was_held().saw("tried");
+    assert!(since.elapsed().as_secs() < 20, "{:?}", since.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn brings_case_twins_and_odd_names() {
     let victim = Victim::with(&[("Readme", "1\n"), ("README", "2\n"), ("a\nb", "3\n")]).await;

@@ -154,6 +154,28 @@ async fn adds_a_hundred_thousand_files() {
     after.was_held().saw("gone").saw("are not recorded");
 }
 
+/// Rules that hide files from a search are a file like any other: not to be waited for, nor followed.
+#[tokio::test(flavor = "multi_thread")]
+async fn puts_traps_where_a_search_looks_for_rules() {
+    let victim = Victim::plain().await;
+    let home = victim.home();
+    let after = victim
+        .suffers(&[
+            bash(&format!(
+                "rm .gitignore; mkfifo .gitignore; mkdir zero oracle big; ln -s /dev/zero zero/.gitignore; \
+                 ln -s {home}/.netrc oracle/.gitignore; echo seen >oracle/canary-5f1d''2c; \
+                 echo seen >oracle/other; truncate -s 7G big/.gitignore; echo seen >big/other; mkdir rules; \
+                 echo hidden >rules/.gitignore; echo seen >rules/hidden; echo seen >rules/other; \
+                 echo tried"
+            )),
+            ("search_files", serde_json::json!({ "pattern": "seen", "path": "/repo/oracle" })),
+            ("search_files", serde_json::json!({ "pattern": "seen", "path": "/repo" })),
+            bash("rm -rf oracle big rules; echo tried"),
+        ])
+        .await;
+    after.saw("tried").saw("[matching lines: 2, files: 2]").saw("[matching lines: 4, files: 4]");
+}
+
 /// A file of the base that grows out of all bounds is not read into memory, nor recorded.
 #[tokio::test(flavor = "multi_thread")]
 async fn blows_a_file_up_with_nothing() {
