@@ -114,6 +114,27 @@ const FORBIDDEN_IN_SHARED: &[i64] = &[
     libc::SYS_mq_unlink,
 ];
 
+/// Also answered as by an older kernel where the files are the machine's, because landlock has no
+/// rule for them: to be told what happens in directories that cannot be read, and to write attributes
+/// on whatever one owns or may write to.
+const ABSENT_IN_SHARED: &[i64] = &[
+    libc::SYS_inotify_add_watch,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
+    SYS_SETXATTRAT,
+    SYS_REMOVEXATTRAT,
+    SYS_FILE_SETATTR,
+];
+
+/// Calls of Linux 6.13 and 6.17, by the numbers that all architectures share.
+const SYS_SETXATTRAT: i64 = 463;
+const SYS_REMOVEXATTRAT: i64 = 466;
+const SYS_FILE_SETATTR: i64 = 469;
+
 /// Calls that change how a process is treated, and which argument says whose.
 const OF_OTHERS: &[(i64, u8)] = &[
     (libc::SYS_prlimit64, 0),
@@ -158,6 +179,9 @@ const GIVE_A_MODE: &[(i64, u8)] = &[
     (libc::SYS_mknod, 1),
 ];
 
+/// Flags with which a file is made, under a name or without.
+const MAKES_A_FILE: [i32; 2] = [libc::O_CREAT, libc::O_TMPFILE & !libc::O_DIRECTORY];
+
 /// Calls that give a file a mode if they make it: where their flags are, and where the mode is.
 const MAY_GIVE_A_MODE: &[(i64, u8, u8)] = &[
     (libc::SYS_openat, 2, 3),
@@ -174,7 +198,8 @@ const X32_BIT: u32 = 0x4000_0000;
 /// The filters of `world`, to be installed one after the other.
 pub(super) fn filters(world: World) -> Result<Vec<BpfProgram>, String> {
     let forbidden = forbidden(world).map_err(|error| error.to_string())?;
-    let absent = ABSENT.iter().map(|call| (*call, Vec::new())).collect();
+    let in_shared = if world == World::Shared { ABSENT_IN_SHARED } else { &[] };
+    let absent = ABSENT.iter().chain(in_shared).map(|call| (*call, Vec::new())).collect();
     Ok(vec![
         compile(forbidden, libc::EPERM).map_err(|error| error.to_string())?,
         compile(absent, libc::ENOSYS).map_err(|error| error.to_string())?,
@@ -210,10 +235,11 @@ fn forbidden(world: World) -> Result<Rules, seccompiler::BackendError> {
         rules.insert(*call, rules_of_call.collect::<Result<_, _>>()?);
     }
     for (call, flags, mode) in MAY_GIVE_A_MODE {
-        let makes = u64::from(libc::O_CREAT.cast_unsigned());
-        let bits = BORROWED_IDENTITY.into_iter();
-        let rules_of_call =
-            bits.map(|bit| SeccompRule::new(vec![has(*flags, makes)?, has(*mode, bit)?]));
+        let both = BORROWED_IDENTITY.into_iter().flat_map(|bit| MAKES_A_FILE.map(|f| (f, bit)));
+        let rules_of_call = both.map(|(makes, bit)| {
+            let makes = u64::from(makes.cast_unsigned());
+            SeccompRule::new(vec![has(*flags, makes)?, has(*mode, bit)?])
+        });
         rules.insert(*call, rules_of_call.collect::<Result<_, _>>()?);
     }
     match world {
@@ -227,11 +253,16 @@ fn forbidden(world: World) -> Result<Rules, seccompiler::BackendError> {
         }
         World::Shared => {
             rules.extend(FORBIDDEN_IN_SHARED.iter().map(|call| (*call, Vec::new())));
-            // A pair of datagram sockets can be sent from to any other socket.
-            let datagram = u64::from(libc::SOCK_DGRAM.cast_unsigned());
-            let kind = SeccompCmpOp::MaskedEq(0xf);
-            let datagrams = only_if(1, SeccompCmpArgLen::Qword, kind, datagram)?;
-            rules.insert(libc::SYS_socketpair, vec![datagrams]);
+            // A pair of datagram sockets can be sent from to any other socket; and what is asked for
+            // as raw is one.
+            let family = u64::from(libc::AF_UNIX.cast_unsigned());
+            let others = only_if(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family);
+            let datagrams = [libc::SOCK_DGRAM, libc::SOCK_RAW].into_iter().map(|kind| {
+                let masked = SeccompCmpOp::MaskedEq(0xf);
+                only_if(1, SeccompCmpArgLen::Qword, masked, u64::from(kind.cast_unsigned()))
+            });
+            let pairs = std::iter::once(others).chain(datagrams).collect::<Result<_, _>>()?;
+            rules.insert(libc::SYS_socketpair, pairs);
             // Limits and priorities of other processes of the same user. Which of them comes first
             // for some, and whose: nought is oneself.
             for (call, whose) in OF_OTHERS {

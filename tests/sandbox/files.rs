@@ -92,7 +92,7 @@ async fn modes_and_times_of_files_outside_stay_what_they_are() {
         let before = std::fs::metadata(&file).unwrap();
         let script = format!(
             "chmod 777 {0}; chmod 777 {0}/..; touch -d 2001-01-01 {0}; ln -s {0} l; chmod 777 l; \
-             chown 12345 {0}; setfattr -n user.a -v b {0}; \
+             chown 12345 {0}; python3 -c \"import os; os.setxattr('{0}', 'user.a', b'b')\"; \
              python3 -c \"import os; os.chmod('{0}', 0o777)\"; \
              python3 -c \"import os; os.utime('l', (1, 1))\"; \
              touch own; chmod 751 own; touch -d 2001-01-01 own; stat -c '%a %Y' own",
@@ -103,6 +103,9 @@ async fn modes_and_times_of_files_outside_stay_what_they_are() {
         let backend = sandbox.backend();
         assert!(text(&ran).ends_with("751 978307200\n"), "{backend:?}: {}", text(&ran));
         // The exception: landlock has no rule for them, and without root there is no other user.
+        let mut attributes = [0; 64];
+        let found = rustix::fs::listxattr(&file, &mut attributes).unwrap();
+        assert_eq!(&attributes[..found], b"", "{backend:?}: {}", text(&ran));
         let is_exception = backend == SandboxBackend::Landlock && !geteuid().is_root();
         if is_exception {
             assert_eq!(std::fs::read(&file).unwrap(), b"theirs");
@@ -115,6 +118,35 @@ async fn modes_and_times_of_files_outside_stay_what_they_are() {
     }
 }
 
+/// What happens in directories that cannot be read: who uses which file, and when.
+#[tokio::test]
+async fn nobody_is_told_what_happens_in_other_directories() {
+    let watches = "/usr/bin/python3 -c \"import ctypes, os, time\nc = ctypes.CDLL(None)\n\
+         fd = c.inotify_init1(os.O_NONBLOCK)\nwatch = c.inotify_add_watch(fd, b'PLACE', 0xfff)\n\
+         open('ready', 'w').close()\n\
+         while not os.path.exists('used'): time.sleep(0.01)\n\
+         print('told of', os.read(fd, 4096) if watch >= 0 else b'')\"; echo end";
+    for sandbox in both().await {
+        let [dir, outside] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let script = watches.replace("PLACE", outside.path().to_str().unwrap());
+        let watching = command(dir.path(), &script);
+        let used = async {
+            while !dir.path().join("ready").exists() {
+                tokio::task::yield_now().await;
+            }
+            std::fs::write(outside.path().join("canary-name"), "x").unwrap();
+            std::fs::write(dir.path().join("used"), "").unwrap();
+        };
+        let (ran, ()) = tokio::join!(sandbox.run(&watching), used);
+        let seen = text(&ran.unwrap());
+        assert!(
+            seen.contains("end") && !seen.contains("canary"),
+            "{:?}: {seen}",
+            sandbox.backend()
+        );
+    }
+}
+
 #[tokio::test]
 async fn no_file_is_left_that_lends_its_owners_rights() {
     for sandbox in both().await {
@@ -122,6 +154,9 @@ async fn no_file_is_left_that_lends_its_owners_rights() {
         let script = "cp /bin/true a; chmod 4755 a; chmod u+s a; install -m 6755 /bin/true b; \
              python3 -c \"import os; os.close(os.open('c', os.O_CREAT | os.O_WRONLY, 0o4755))\"; \
              python3 -c \"import os; os.mknod('d', 0o104755)\"; \
+             python3 -c \"import os; d = os.open('.', os.O_RDONLY); \
+             f = os.open('.', os.O_TMPFILE | os.O_RDWR, 0o4755); \
+             os.link(f'/proc/self/fd/{f}', 'e', dst_dir_fd=d)\"; \
              python3 -c \"import os; f = open('a'); os.fchmod(f.fileno(), 0o2755)\"; \
              chmod 755 a; stat -c %a a; su -c id; grep CapEff /proc/self/status";
         let ran = sandbox.run(&command(dir.path(), script)).await.unwrap();

@@ -34,6 +34,11 @@ impl Listeners {
             abstract_name,
             abstract_socket: UnixListener::bind_addr(&address).unwrap(),
         };
+        // As `/dev/log` and the like: anybody may send there.
+        for socket in ["stream", "datagrams"] {
+            let place = all.dir.path().join(socket);
+            std::fs::set_permissions(place, PermissionsExt::from_mode(0o777)).unwrap();
+        }
         all.tcp.set_nonblocking(true).unwrap();
         all.udp.set_nonblocking(true).unwrap();
         all.path.set_nonblocking(true).unwrap();
@@ -86,7 +91,7 @@ def pair_message(kind):
 def pair_connect(kind):
     a, b = socket.socketpair(socket.AF_UNIX, kind)
     a.connect('{dir}/datagrams'); a.send(b'x')
-for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
+for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET, socket.SOCK_RAW):
     for f in (pair, pair_message, pair_connect): attempt('pair', lambda: f(kind))
 for family in (socket.AF_PACKET, getattr(socket, 'AF_VSOCK', 40), 16, 38, 44):
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW):
