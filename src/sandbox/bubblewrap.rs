@@ -18,7 +18,8 @@ use super::prologue::{Inside, RUN, Shell};
 use super::syscalls::{self, World};
 use super::toolchains::Toolchains;
 use super::{
-    ENVIRONMENT, REPO, Ran, SandboxCommand, SandboxError, SandboxOptions, inherited, supervise,
+    ENVIRONMENT, REPO, Ran, SandboxCommand, SandboxError, SandboxOptions, inherited, rlimits,
+    supervise,
 };
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,7 +28,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 const PROBE: &str = "set -e; [ \"$(tail -n +3 /proc/net/dev | grep -cv ' lo:')\" = 0 ]; \
     ! [ -w /proc/sys/kernel/core_pattern ]; ! [ -w /usr ]; ! [ -w / ]; \
     grep -q '^CapEff:[[:space:]]*0*$' /proc/self/status; \
-    grep -q '^Seccomp:[[:space:]]*2$' /proc/self/status; echo kept";
+    grep -q '^Seccomp:[[:space:]]*2$' /proc/self/status; [ \"$(ulimit -d)\" != unlimited ]; echo kept";
 
 /// Files of `/etc` that programs ask for users and hosts: nobody is in them but the sandbox's own.
 const ETC: [(&str, &str); 4] = [
@@ -102,11 +103,12 @@ impl Bubblewrap {
         }
         let arguments = self.arguments(&call);
         let cwd = call.memory.as_ref().map_or(REPO, |memory| memory.cwd.as_str());
-        let at = Inside { cwd, repo: REPO, run: RUN, processes: self.limits.processes };
+        let at = Inside { cwd, repo: REPO, run: RUN };
         let program = self.shell.argv(call.memory.is_some(), &at);
 
         let crowd = Crowd::of(self.limits.processes);
-        let mut bwrap = crowd.command(&self.program);
+        let starter = crowd.command(Path::new("/bin/sh"));
+        let mut bwrap = rlimits::start_within(starter, self.limits.processes, &self.program);
         bwrap.env_clear();
         let spawn = |bwrap: &mut Command| {
             let spawned = inherited::spawn(bwrap, |bwrap, status| {

@@ -17,6 +17,7 @@ mod priority;
 mod prologue;
 mod relay;
 mod removal;
+mod rlimits;
 mod session;
 mod supervise;
 mod syscalls;

@@ -1,4 +1,4 @@
-//! The few lines of shell that stand before each command: limits, directory, and at the end the
+//! The few lines of shell that stand before each command: its directory, and at the end the
 //! report from which the next command's session is read. They run inside, so nothing they say is
 //! believed; what must hold is held by the backend.
 
@@ -13,11 +13,6 @@ pub(super) const SCRIPT: &str = "/run/cody/command";
 /// The report of the shell, inside.
 pub(super) const REPORT: &str = "/run/cody/report";
 
-/// KiB of private writable memory a process (`RLIMIT_DATA`; a limit of the address space would break
-/// node and the JVM, which reserve much more than they use).
-const MEMORY_KIB: u64 = 8 << 20;
-/// KiB of one file.
-const FILE_KIB: u64 = 8 << 20;
 /// Bytes of a report that are read at all.
 const REPORT_BYTES: u64 = 1 << 20;
 
@@ -39,20 +34,13 @@ pub(super) struct Inside<'a> {
     pub(super) repo: &'a str,
     /// What everybody calls `/run/cody`.
     pub(super) run: &'a str,
-    /// Processes and threads at once. The kernel does not count root's; what counts those is the
-    /// watch from outside.
-    pub(super) processes: u64,
 }
 
-/// Its arguments: the directory, then the limits as `ulimit` takes them, with a colon between, then
-/// the repository and the place of the call's files.
+/// Its arguments: the directory, the repository, and the place of the call's files.
 const BEGIN: &str = r#"exec 2>&1 </dev/null
-ulimit -c 0
-for __cody in "$2" "$3" "$4"; do ulimit "${__cody%:*}" "${__cody#*:}" 2>/dev/null; done
-__cody_repo=$5 __cody_run=$6
+__cody_repo=$2 __cody_run=$3
 command cd -- "$1" 2>/dev/null || { echo "[$1 is gone; the shell is back in /repo]"; command cd "$__cody_repo"; }
 set --
-unset __cody
 "#;
 
 /// Where the repository is somewhere else, `cd /repo` still finds it.
@@ -92,18 +80,15 @@ impl Shell {
     /// The program and arguments that run the script, with a report at the end if there is a
     /// session to keep.
     pub(super) fn argv(self, keeps_session: bool, at: &Inside<'_>) -> Vec<String> {
-        let (program, options, processes_flag, file_blocks) = match self {
-            Self::Bash(bash) => (bash, &["--norc", "--noprofile", "-c"][..], "-u", FILE_KIB),
-            Self::Sh => ("/bin/sh", &["-c"][..], "-p", FILE_KIB * 2),
+        let (program, options) = match self {
+            Self::Bash(bash) => (bash, &["--norc", "--noprofile", "-c"][..]),
+            Self::Sh => ("/bin/sh", &["-c"][..]),
         };
         let run = if keeps_session { KEEP } else { ONCE };
         let find_repo = if at.repo == super::REPO { "" } else { FIND_REPO };
         let words = [program].into_iter().chain(options.iter().copied());
         let mut argv: Vec<String> = words.map(str::to_owned).collect();
         argv.extend([format!("{BEGIN}{find_repo}{run}"), "shell".to_owned(), at.cwd.to_owned()]);
-        argv.push(format!("{processes_flag}:{}", at.processes));
-        argv.push(format!("-d:{MEMORY_KIB}"));
-        argv.push(format!("-f:{file_blocks}"));
         argv.extend([at.repo.to_owned(), at.run.to_owned()]);
         argv
     }

@@ -90,3 +90,29 @@ async fn what_others_write_does_not_count() {
     }
     filled.join().unwrap();
 }
+
+/// What a session plants runs before the first line of the next command.
+#[tokio::test]
+async fn no_session_takes_the_limits_off() {
+    let plants = "printf '#include <sys/resource.h>\\n#define NOTHING { return 0; }\\n\
+         int setrlimit(int r, const struct rlimit *l) NOTHING\\n\
+         int setrlimit64(int r, const void *l) NOTHING\\n\
+         int prlimit(int p, int r, const void *n, void *o) NOTHING\\n\
+         int prlimit64(int p, int r, const void *n, void *o) NOTHING\\n' >no.c; \
+         cc -w -shared -fPIC no.c -o no.so; echo 'ulimit() { :; }' >no.sh; \
+         export LD_PRELOAD=$PWD/no.so BASH_ENV=$PWD/no.sh ENV=$PWD/no.sh; ls no.so";
+    let limits = "grep -E '^Max (core file size|file size|data size|processes)' /proc/self/limits";
+    for backend in BACKENDS {
+        let sandbox = sandbox(&options(backend)).await;
+        let [dir, memory] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let session = cody_batch::sandbox::ShellSession::new(memory.path().to_owned()).unwrap();
+        let mut seen = Vec::new();
+        for script in [limits, plants, limits] {
+            let session = Some(session.clone());
+            let call = SandboxCommand { session, ..command(dir.path(), script) };
+            seen.push(text(&sandbox.run(&call).await.unwrap()));
+        }
+        assert_eq!((seen[1].as_str(), &seen[2]), ("no.so\n", &seen[0]), "{backend:?}");
+        assert!(seen[0].lines().count() == 4 && !seen[0].contains("unlimited"), "{}", seen[0]);
+    }
+}

@@ -1,14 +1,12 @@
 //! What becomes the command: gives up one right after the other, and at last itself.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
 use rustix::fs::{Gid, Mode, Uid};
-use rustix::process::{
-    Resource, Rlimit, Signal, chdir, set_parent_process_death_signal, setrlimit, setsid, umask,
-};
+use rustix::process::{Signal, chdir, set_parent_process_death_signal, setsid, umask};
 use rustix::stdio::dup2_stdin;
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, configure_capability_in_ambient_set,
@@ -18,13 +16,12 @@ use rustix::thread::{
 
 use super::rules;
 use super::spec::Spec;
+use crate::sandbox::rlimits;
 use crate::sandbox::syscalls::{self, World};
 
 /// The one right that a user of its own keeps: to pass through directories and read files that are
 /// the worker's. Landlock decides which; a data directory is closed to every other user.
 const KEPT: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
-/// When memory runs out the machine is to take it from commands first.
-const TAKE_FIRST: &[u8] = b"800";
 
 /// Reads the orders and becomes the command. Returns only if that fails, having said why to
 /// `complaints`: nothing of the command has run then.
@@ -55,11 +52,7 @@ fn prepare() -> Result<Spec, String> {
     let spec: Spec = serde_json::from_str(&orders).map_err(|_| "no orders".to_owned())?;
 
     setsid().map_err(|error| step("no session")(error.into()))?;
-    fs::write("/proc/self/oom_score_adj", TAKE_FIRST).map_err(step("no place in line"))?;
-    if spec.user.is_some() {
-        let processes = Rlimit { current: Some(spec.processes), maximum: Some(spec.processes) };
-        setrlimit(Resource::Nproc, processes).map_err(|error| step("no limit")(error.into()))?;
-    }
+    rlimits::limit_this_process(spec.processes).map_err(step("no limits"))?;
     rules::keep_files_out(&spec)?;
     if let Some(user) = spec.user {
         become_user(user).map_err(step("the launcher cannot become another user"))?;

@@ -44,7 +44,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 const PROBE: &str = "set -e; ! (echo >/usr/cody-probe) 2>/dev/null; ! ls / >/dev/null 2>&1; \
     ! cat /etc/passwd >/dev/null 2>&1; grep -q '^Seccomp:[[:space:]]*2$' /proc/self/status; \
     grep -q '^NoNewPrivs:[[:space:]]*1$' /proc/self/status; \
-    grep -qE '^CapEff:[[:space:]]*0*4?$' /proc/self/status; ! kill -0 1 2>/dev/null; echo kept";
+    grep -qE '^CapEff:[[:space:]]*0*4?$' /proc/self/status; ! kill -0 1 2>/dev/null; \
+    [ \"$(ulimit -d)\" != unlimited ]; echo kept";
 /// What a command may open of `/dev`.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 /// Where `/tmp` would be.
@@ -137,8 +138,7 @@ impl Landlock {
         let cwd = call.memory.as_ref().map_or(REPO, |memory| memory.cwd.as_str());
         let repo = command.repo.display().to_string();
         let run = own.run.display().to_string();
-        let processes = self.limits.processes;
-        let at = Inside { cwd: &places.real(cwd), repo: &repo, run: &run, processes };
+        let at = Inside { cwd: &places.real(cwd), repo: &repo, run: &run };
         let shell = self.shell.argv(call.memory.is_some(), &at);
         Spec {
             argv: shell,
