@@ -30,8 +30,6 @@ pub use budget::{WalkBudget, Weight, weigh, weigh_at};
 pub use checkout::checkout;
 pub use error::GitError;
 pub use fetch::{FetchLimits, Resolved, count_uncommitted, fetch, resolve};
-pub use ignored::is_build_folder;
-pub use fetch::{FetchLimits, Resolved, count_uncommitted, fetch, isolate, resolve};
 pub use ignored::{MAX_RULES_BYTES, is_build_folder};
 pub use init::init_with_commit;
 pub use locator::{BadLocator, Locator};
