@@ -146,6 +146,9 @@ const OF_OTHERS: &[(i64, u8)] = &[
     (libc::SYS_ioprio_set, 1),
 ];
 
+/// Bytes of one segment of shared memory.
+const SHARED_BYTES: u64 = 1 << 20;
+
 /// Kinds of sockets that a network of one's own keeps in. Others (VSOCK above all) reach the host of
 /// the machine past every namespace.
 const SOCKETS: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
@@ -250,6 +253,10 @@ fn forbidden(world: World) -> Result<Rules, seccompiler::BackendError> {
             });
             let others = SeccompRule::new(others.collect::<Result<_, _>>()?)?;
             rules.insert(libc::SYS_socket, vec![others]);
+            // Such memory belongs to no process while none has it attached, so nobody counts it. As
+            // many as there can be of this size are bearable, and databases need a small one.
+            let large = only_if(1, SeccompCmpArgLen::Qword, SeccompCmpOp::Gt, SHARED_BYTES)?;
+            rules.insert(libc::SYS_shmget, vec![large]);
         }
         World::Shared => {
             rules.extend(FORBIDDEN_IN_SHARED.iter().map(|call| (*call, Vec::new())));

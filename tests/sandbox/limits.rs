@@ -75,6 +75,48 @@ async fn the_disk_is_not_filled() {
     }
 }
 
+/// Ways to keep from the look what is on the disk.
+#[tokio::test]
+async fn what_is_hidden_from_the_watch_is_no_room_of_its_own() {
+    let fill = "while :; do head -c 4000000 /dev/zero >&3; done";
+    let deep = "/usr/bin/python3 -c \"\nimport os\nfor i in range(60):\n  os.mkdir('d' * 100); os.chdir('d' * 100)\n\
+         f = open('f', 'wb')\nwhile True: f.write(bytes(4000000))\"";
+    let closed = format!("mkdir c; exec 3>c/f; chmod 000 c; {fill}");
+    let private = "/usr/bin/python3 -c \"\nimport ctypes, os\nctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n\
+         f = open('f', 'wb'); os.unlink('f')\nwhile True: f.write(bytes(4000000))\"";
+    for backend in BACKENDS {
+        for script in [deep, &closed, private] {
+            let limits = Limits { disk_bytes: 200 * MIB, ..Limits::default() };
+            let ran = run_within(backend, limits, script).await;
+            assert_eq!(ran.exceeded, Some(Exceeded::Disk(200 * MIB)), "{backend:?}: {ran:?}");
+        }
+    }
+}
+
+/// Pages that are all the same one of nothing cost no memory; the tables that lead to them do.
+#[tokio::test]
+async fn tables_of_pages_are_memory() {
+    let program = "import mmap, time\nmaps = []\nfor i in range(80):\n  m = mmap.mmap(-1, 2 << 30, \
+         flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, prot=mmap.PROT_READ)\n  maps.append(m)\n  \
+         for at in range(0, 2 << 30, 2 << 20): m[at]\ntime.sleep(50)";
+    for backend in BACKENDS {
+        let limits = Limits { memory_bytes: 200 * MIB, ..Limits::default() };
+        let ran = run_within(backend, limits, &format!("/usr/bin/python3 -c \"{program}\"")).await;
+        assert_eq!(ran.exceeded, Some(Exceeded::Memory(200 * MIB)), "{backend:?}: {ran:?}");
+    }
+}
+
+/// Shared memory that nobody has attached is in no process's count.
+#[tokio::test]
+async fn no_memory_is_put_where_nobody_has_it() {
+    let program = "import ctypes\nc = ctypes.CDLL(None)\n\
+         print([c.shmget(0, ctypes.c_size_t(size), 0o1600) for size in (1 << 30, 1 << 33, 1 << 21)])";
+    for sandbox in both().await {
+        let seen = prints(&sandbox, &format!("/usr/bin/python3 -c \"{program}\"")).await;
+        assert_eq!(seen, "[-1, -1, -1]\n", "{:?}", sandbox.backend());
+    }
+}
+
 #[tokio::test]
 async fn what_others_write_does_not_count() {
     // Somebody else fills the same disk while a command runs that writes nothing.
