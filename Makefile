@@ -1,4 +1,4 @@
-# make demo | build | check | test | proof. Each sets up what it needs.
+# make demo | build | check | test | proof | fuzz. Each sets up what it needs.
 
 CARGO ?= cargo
 FOREIGN := tests/foreign
@@ -6,8 +6,11 @@ PYTHON := $(FOREIGN)/.venv/bin/python
 PEER := tests/benches/turns/.venv
 TOOLS := target/tools
 DENY := 0.20.2
+FUZZ := 0.13.1
 
-.PHONY: build demo check test proof bench deny system foreign real
+export CARGO
+
+.PHONY: build demo check test proof fuzz bench deny system foreign real
 
 build: system
 	$(CARGO) build --release --locked
@@ -34,6 +37,14 @@ proof: system foreign real
 	CODY_CASES=1000 CODY_PROOF=1 $(CARGO) test --profile proof --workspace --locked -- --nocapture && \
 	CODY_PROOF=1 $(CARGO) test --profile proof --locked --test jobs large -- --ignored --nocapture && \
 	wait $$twenty; ended=$$?; cat target/twenty-minutes.txt; exit $$ended
+
+# A fixed number of iterations of each target in tests/fuzz, or FUZZ_RUNS of each.
+fuzz: $(TOOLS)/.cargo-fuzz-$(FUZZ)
+	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" sh tests/fuzz/run.sh
+
+$(TOOLS)/.cargo-fuzz-$(FUZZ):
+	$(CARGO) install cargo-fuzz --debug --locked --version =$(FUZZ) --root $(TOOLS)
+	touch $@
 
 # What it costs, beside calibrators and peers in the same run. Not part of any gate.
 bench: foreign $(PEER)/.installed
