@@ -154,7 +154,7 @@ impl LimitWatch {
         }
         let since = self.began.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let since = i64::try_from(since).unwrap_or(i64::MAX);
-        let mut written = Written { since, files_left: FILES, bytes: 0, is_hidden: false };
+        let mut written = Written::since(since);
         for dir in &self.writable {
             written.add_below(dir);
         }
@@ -202,12 +202,19 @@ struct Written {
     /// In seconds of the epoch.
     since: i64,
     files_left: usize,
+    /// Files without a name that were counted, by device and inode.
+    nameless: BTreeSet<(u64, u64)>,
     bytes: u64,
     /// Whether there is more than can be looked at, or something was closed against it.
     is_hidden: bool,
 }
 
 impl Written {
+    fn since(since: i64) -> Self {
+        let nameless = BTreeSet::new();
+        Self { since, files_left: FILES, nameless, bytes: 0, is_hidden: false }
+    }
+
     /// Files below `dir` that were changed.
     fn add_below(&mut self, dir: &Path) {
         let mut dirs = vec![dir.to_owned()];
@@ -238,8 +245,7 @@ impl Written {
         }
     }
 
-    /// Files without a name that a process has open. Two that have the same one count it twice: who
-    /// has no name for so much has something to hide.
+    /// Files without a name that a process has open.
     fn add_deleted_but_open(&mut self, pid: u32) {
         let open = match fs::read_dir(format!("/proc/{pid}/fd")) {
             Ok(open) => open,
@@ -252,7 +258,8 @@ impl Written {
             }
         };
         for metadata in open.flatten().filter_map(|entry| fs::metadata(entry.path()).ok()) {
-            if metadata.is_file() && metadata.nlink() == 0 {
+            let is_nameless = metadata.is_file() && metadata.nlink() == 0;
+            if is_nameless && self.nameless.insert((metadata.dev(), metadata.ino())) {
                 self.bytes += metadata.blocks() * 512;
             }
         }
