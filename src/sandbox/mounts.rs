@@ -5,11 +5,30 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
+
 use super::toolchains::Toolchains;
 use super::{CACHE, HOME, REPO, SandboxCommand, prologue, system};
 
 /// Bytes of each directory in memory: `/tmp`, the home, `/dev/shm`.
 const TMPFS_BYTES: u64 = 1 << 30;
+/// The kernel's own books, which root alone may read; for a command that root started, that is itself.
+const BOOKS: [&str; 13] = [
+    "/proc/allocinfo",
+    "/proc/iomem",
+    "/proc/ioports",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/pagetypeinfo",
+    "/proc/sched_debug",
+    "/proc/slabinfo",
+    "/proc/timer_list",
+    "/proc/vmallocinfo",
+];
+
 /// Files on the machine that belong to one call or to all.
 #[derive(Debug)]
 pub(super) struct Files<'a> {
@@ -66,6 +85,11 @@ impl Arguments {
             self.add(&[&"--ro-bind", &etc.join(name), &Path::new("/etc").join(name)]);
         }
         self.add(&[&"--proc", &"/proc", &"--dev", &"/dev"]);
+        if geteuid().is_root() {
+            for book in BOOKS.into_iter().filter(|book| Path::new(book).exists()) {
+                self.add(&[&"--ro-bind", &"/dev/null", &book]);
+            }
+        }
         let size = TMPFS_BYTES.to_string();
         for (dir, mode) in [("/dev/shm", "1777"), ("/tmp", "1777"), (HOME, "0755")] {
             self.add(&[&"--size", &size, &"--perms", &mode, &"--tmpfs", &dir]);

@@ -1,5 +1,7 @@
 //! Calls of the kernel that nothing of a repository needs.
 
+use cody_events::attempt::SandboxBackend;
+
 use super::ground::*;
 
 /// Each line is a call that must not succeed, made with arguments that would otherwise work or fail
@@ -102,6 +104,20 @@ async fn nothing_is_left_in_the_machines_shared_memory() {
         let ran = run(&sandbox, "ipcmk -M 4096; ipcmk -S 1; ipcmk -Q; ls /dev/shm; true").await;
         let after = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
         assert_eq!(before, after, "{:?}: {}", sandbox.backend(), text(&ran));
+    }
+}
+
+#[tokio::test]
+async fn the_kernels_own_books_are_closed() {
+    let reads = "for book in kcore kpagecount kpageflags pagetypeinfo slabinfo timer_list vmallocinfo; \
+         do head -c 8 /proc/$book >/dev/null 2>&1 && echo \"READ $book\"; done; echo end";
+    for sandbox in both().await {
+        let seen = prints(&sandbox, reads).await;
+        // The exception: who may pass through the worker's directories may read them as well.
+        let is_exception =
+            sandbox.backend() == SandboxBackend::Landlock && rustix::process::geteuid().is_root();
+        assert!(seen == "end\n" || is_exception, "{:?}: {seen}", sandbox.backend());
+        assert!(!seen.contains("kcore"), "{:?}: {seen}", sandbox.backend());
     }
 }
 
