@@ -84,6 +84,74 @@ async fn no_signal_reaches_another_process() {
     }
 }
 
+/// Every call that can make a signal, at once or when something happens to a file.
+const SIGNALS: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#ifndef FIOSETOWN
+#define FIOSETOWN 0x8901
+#endif
+static void on_news(int pid, int way) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) return;
+  struct f_owner_ex owner = {F_OWNER_PID, pid}, group = {F_OWNER_PGRP, pid};
+  int own = -pid;
+  if (way == 0) fcntl(ends[0], F_SETOWN, pid);
+  if (way == 1) fcntl(ends[0], F_SETOWN, -pid);
+  if (way == 2) fcntl(ends[0], F_SETOWN_EX, &owner);
+  if (way == 3) fcntl(ends[0], F_SETOWN_EX, &group);
+  if (way == 4) ioctl(ends[0], FIOSETOWN, &pid);
+  if (way == 5) ioctl(ends[0], FIOSETOWN, &own);
+  fcntl(ends[0], F_SETSIG, SIGKILL);
+  fcntl(ends[0], F_SETFL, fcntl(ends[0], F_GETFL) | O_ASYNC);
+  write(ends[1], "x", 1);
+}
+int main(int argc, char **argv) {
+  for (int i = 1; i < argc; i++) {
+    int pid = atoi(argv[i]);
+    siginfo_t about;
+    memset(&about, 0, sizeof about);
+    about.si_signo = SIGKILL; about.si_code = SI_QUEUE;
+    if (!kill(pid, SIGKILL)) puts("SENT by kill");
+    if (!kill(-pid, SIGKILL)) puts("SENT by kill to the group");
+    if (!syscall(SYS_tkill, pid, SIGKILL)) puts("SENT by tkill");
+    if (!syscall(SYS_tgkill, pid, pid, SIGKILL)) puts("SENT by tgkill");
+    if (!syscall(SYS_rt_sigqueueinfo, pid, SIGKILL, &about)) puts("SENT by rt_sigqueueinfo");
+    if (!syscall(SYS_rt_tgsigqueueinfo, pid, pid, SIGKILL, &about)) puts("SENT by rt_tgsigqueueinfo");
+    int fd = syscall(SYS_pidfd_open, pid, 0);
+    for (int flags = 0; flags < 8; flags++)
+      if (fd >= 0 && !syscall(SYS_pidfd_send_signal, fd, SIGKILL, 0, flags)) puts("SENT by pidfd");
+    for (int way = 0; way < 6; way++) on_news(pid, way);
+  }
+  puts("tried");
+}
+"#;
+
+#[tokio::test]
+async fn no_call_makes_a_signal_for_another_process() {
+    use std::os::unix::process::CommandExt as _;
+    for sandbox in both().await {
+        let mut bystander = Bystander::start();
+        let mut group =
+            Bystander(Command::new("sleep").arg("3600").process_group(0).spawn().unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.c"), SIGNALS).unwrap();
+        let (own, one, two) = (std::process::id(), bystander.0.id(), group.0.id());
+        let script = format!("cc -w a.c -o a && ./a {own} {one} {two}");
+        let ran = sandbox.run(&command(dir.path(), &script)).await.unwrap();
+        assert_eq!(text(&ran), "tried\n", "{:?}", sandbox.backend());
+        assert!(bystander.is_well() && group.is_well(), "{:?}", sandbox.backend());
+    }
+}
+
 #[tokio::test]
 async fn limits_and_priorities_of_others_stay_what_they_are() {
     for sandbox in both().await {
