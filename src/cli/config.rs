@@ -2,6 +2,7 @@
 
 use clap::Args;
 use cody_events::attempt::SandboxBackend;
+use rustix::process::geteuid;
 use serde_json::json;
 
 use super::{Context, Exit, text};
@@ -94,6 +95,16 @@ fn put_sandboxes(sandboxes: &[SandboxRow]) -> Result<(), anyhow::Error> {
             (Some(why), _) => why.clone(),
         };
         text::put(format_args!("{name:<10}  {verdict}\n"))?;
+    }
+    if sandboxes.iter().any(|row| row.is_used && row.backend == SandboxBackend::Landlock) {
+        let more = match geteuid().is_root() {
+            true => "",
+            false => " They can change modes and times of files that are yours.",
+        };
+        text::put(format_args!(
+            "Landlock holds less than bubblewrap: commands see the arguments of this machine's \
+             processes, and learn whether a file is there, how large and how old it is.{more}\n"
+        ))?;
     }
     if !sandboxes.iter().any(|row| row.is_used) {
         text::put(format_args!(

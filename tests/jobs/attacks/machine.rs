@@ -99,6 +99,38 @@ async fn the_worker_s_own_environment_holds_no_secret() {
     }
 }
 
+/// As strace saw it: before it reads its nonce, the worker has taken itself out of everybody's reach;
+/// and of its secrets nothing stands among its arguments.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worker_keeps_its_memory_to_itself_says_strace() {
+    let mut victim = Victim::plain().await;
+    let trace = victim.world.path("trace");
+    victim.under =
+        ["strace", "-f", "-qq", "-v", "-e", "trace=prctl,execve,read", "-s", "4000", "-o"]
+            .map(str::to_owned)
+            .into();
+    victim.under.push(trace.display().to_string());
+    let after = victim.suffers(&[bash("echo tried")]).await;
+    after.was_held().saw("tried");
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let started = trace
+        .lines()
+        .find(|line| line.contains("execve(") && line.contains("\"worker\", \"--server\""))
+        .unwrap();
+    let worker = started.split(' ').next().unwrap();
+    let calls: Vec<&str> = trace
+        .lines()
+        .skip_while(|line| *line != started)
+        .filter(|line| line.split(' ').next() == Some(worker))
+        .collect();
+    let at = |what: &str| calls.iter().position(|line| line.contains(what)).expect(what);
+    assert!(at("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE) = 0") < at(r#"\"nonce\":"#));
+    let nonce = calls[at(r#"\"nonce\":"#)].split(r#"\"nonce\":\""#).nth(1).unwrap();
+    let nonce = nonce.split('\\').next().unwrap();
+    assert!(nonce.len() > 20 && !started.contains(nonce), "{nonce:?} in {started}");
+    assert!(!started.contains(CANARY), "{started}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_the_worker_s_memory_and_files() {
     let script = r#"
