@@ -89,10 +89,11 @@ pub fn is_nobody() -> bool {
 /// All cases once more. A sandbox that root makes and one that anybody makes are different things.
 #[test]
 fn the_same_for_an_ordinary_user() {
-    if is_nobody() || !rustix::process::geteuid().is_root() {
+    if !rustix::process::geteuid().is_root() {
         println!("this is an ordinary user already");
         return;
     }
+    assert!(!is_nobody(), "the run as an ordinary user is still root's");
     let home = tempfile::Builder::new().prefix("cody-nobody-").tempdir_in("/var/tmp").unwrap();
     std::os::unix::fs::chown(home.path(), Some(65534), Some(65534)).unwrap();
     let ran = Command::new("setpriv")
@@ -111,4 +112,8 @@ fn the_same_for_an_ordinary_user() {
     let said = String::from_utf8_lossy(&ran.stdout);
     println!("as an ordinary user:\n{said}");
     assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(
+        said.contains("processes::") && !said.contains(" 0 passed"),
+        "nothing was tried: {said}"
+    );
 }
