@@ -106,7 +106,7 @@ impl ToolContext {
         let note = dependencies.keep_up(&self.root, wrote, left.unwrap_or(Duration::MAX)).await;
         if let Some(note) = note {
             self.first_note = Some(match self.first_note.take() {
-                Some(earlier) => format!("{earlier}\n{note}"),
+                Some(earlier) => format!("{earlier} {note}"),
                 None => note,
             });
         }
@@ -274,7 +274,7 @@ impl TurnRan {
             }
         };
         if let Some(note) = context.first_note.take() {
-            shown = format!("{}\n{shown}", on_one_line(&note));
+            shown = format!("{}\n{shown}", result::short_note(&on_one_line(&note)));
         }
         match result::render(&tool.id, &shown, is_error) {
             Ok(block) => self.results.push(block),

@@ -35,6 +35,17 @@ pub fn render(id: &str, text: &str, is_error: bool) -> Result<RawJson, serde_jso
     RawJson::render(&ToolResult { r#type: "tool_result", tool_use_id: id, content, is_error })
 }
 
+/// The longest note that stands before a result: paths and words of others are in it.
+const MAX_NOTE_CHARACTERS: usize = 4_000;
+
+/// A note, without its end if that is too long.
+pub(super) fn short_note(note: &str) -> String {
+    match note.char_indices().nth(MAX_NOTE_CHARACTERS) {
+        Some((end, _)) => format!("{}…]", &note[..end]),
+        None => note.to_owned(),
+    }
+}
+
 /// Head and tail of `text` around a line that says where the whole is, if it is too long.
 pub(super) fn cut(text: &str, whole_at: &str) -> Option<String> {
     // Most texts are short enough by their bytes alone.
@@ -73,6 +84,13 @@ mod tests {
         assert!(text.chars().count() <= MAX_CHARACTERS);
         assert!(text.starts_with("headéé") && text.ends_with("éétail"));
         assert!(text.contains(" characters left out; view /outputs/3/toolu_1 "));
+    }
+
+    #[test]
+    fn a_note_leaves_room_for_what_it_stands_before() {
+        assert_eq!(short_note("[é]"), "[é]");
+        let short = short_note(&"é".repeat(100_000));
+        assert_eq!(short.chars().count(), MAX_NOTE_CHARACTERS + 2);
     }
 
     #[test]

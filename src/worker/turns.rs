@@ -97,7 +97,7 @@ impl Workplace {
         }
         let notes = [self.context.first_note.take(), first_note(&warnings)];
         let notes: Vec<String> = notes.into_iter().flatten().collect();
-        self.context.first_note = (!notes.is_empty()).then(|| notes.join("\n"));
+        self.context.first_note = (!notes.is_empty()).then(|| notes.join(" "));
         let report = ToolsReport {
             thread,
             turn,

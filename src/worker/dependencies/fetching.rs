@@ -18,8 +18,8 @@ const PROGRAM: &str = "/run/cody/program";
 const SOCKET: &str = "/run/cody/proxy";
 /// The port of loopback that leads to the proxy.
 const PORT: u16 = 3128;
-/// Bytes of a program's words that are kept.
-const OUTPUT_BYTES: u64 = 32 << 10;
+/// Bytes of a program's words that are kept; three times as many when none of them is text.
+const OUTPUT_BYTES: u64 = 16 << 10;
 /// Certificates of the machine, for programs that bring their own and so do not know those of a
 /// company's network.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -62,14 +62,24 @@ pub(super) struct Fetched {
     pub(super) words: FetchWords,
 }
 
+impl Fetched {
+    /// A fetch that was never begun, and why.
+    pub(super) fn refused(why: &str) -> Self {
+        let words =
+            FetchWords { output: why.to_owned(), hosts: Vec::new(), refused_hosts: Vec::new() };
+        Self { exit_code: None, ms: 0, network_bytes: 0, words }
+    }
+}
+
 impl Fetcher {
-    /// Runs the programs for `manifests`, whose copy is `copy`, with `cache` for what they keep.
+    /// Runs the programs for `manifests`, whose copy is `copy`, with `cache` for what they keep, if they
+    /// may keep anything.
     pub(super) async fn fetch(
         &self,
         sandbox: &Sandbox,
         manifests: &Manifests,
         copy: &Path,
-        cache: &Path,
+        cache: Option<PathBuf>,
         timeout: Duration,
     ) -> Result<Fetched, WorkerError> {
         let failed = |source| WorkerError::Io {
@@ -85,7 +95,7 @@ impl Fetcher {
                 (self.program.clone(), PROGRAM.into()),
                 (sockets.path().join("proxy"), SOCKET.into()),
             ],
-            cache: Some(cache.to_owned()),
+            cache,
             env: environment(manifests.ecosystem),
             ..SandboxCommand::new(script(manifests), copy, timeout, OUTPUT_BYTES)
         };

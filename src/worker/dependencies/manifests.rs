@@ -17,6 +17,8 @@ use cody_events::tree::RepoPath;
 pub(super) const MAX_FILE_BYTES: u64 = 16 << 20;
 /// Manifests of one repository; what comes after is as if it were not there.
 const MOST_FILES: usize = 5_000;
+/// Bytes of all manifests of one ecosystem that are read.
+const MOST_BYTES: usize = 64 << 20;
 /// Directories that one ecosystem is fetched for.
 const MOST_ROOTS: usize = 32;
 
@@ -60,7 +62,7 @@ pub(super) fn find<'a>(
         });
         match part {
             Part::Name(_) => manifests.names.push(path.clone()),
-            Part::Manifest(_) | Part::Lock(_) if manifests.files.len() >= MOST_FILES => {}
+            Part::Manifest(_) | Part::Lock(_) if manifests.is_full() => {}
             Part::Manifest(_) | Part::Lock(_) => {
                 if let Some(content) = read(path) {
                     manifests.files.insert(path.clone(), content);
@@ -100,6 +102,11 @@ fn part(path: &RepoPath) -> Option<Part> {
 }
 
 impl Manifests {
+    fn is_full(&self) -> bool {
+        let bytes: usize = self.files.values().map(Vec::len).sum();
+        self.files.len() >= MOST_FILES || bytes >= MOST_BYTES
+    }
+
     /// Of all that decides what is fetched.
     pub(super) fn key(&self) -> Sha256 {
         let mut text = format!("cody-batch/dependencies/1\n{}\n", self.ecosystem).into_bytes();

@@ -38,8 +38,14 @@ use crate::wire::{FetchReport, Receipt, WorkerSettings};
 
 /// How often the same manifests are fetched for that failed before: a registry may have been away.
 const TRIES: u32 = 2;
-/// Lines of a failed fetch that Claude is shown.
+/// Lines of a failed fetch that Claude is shown, and characters of them.
 const WORDS_LINES: usize = 20;
+const WORDS_CHARACTERS: usize = 2_500;
+/// Hosts that Claude is told of.
+const WORDS_HOSTS: usize = 5;
+/// What is said where there is no room for more.
+const FULL: &str = "As much is kept of dependencies as may be (`dependencies_bytes`); nothing more is \
+fetched before the next worker, who begins anew.";
 /// How long copying `node_modules` may take.
 const COPY_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -199,7 +205,7 @@ impl Dependencies {
             self.lay_out(root).await?;
             state.in_work = npm;
         }
-        Ok((!notes.is_empty()).then(|| notes.join("\n")))
+        Ok((!notes.is_empty()).then(|| notes.join(" ")))
     }
 
     /// Makes commands see what belongs to `found`, fetches what is not there, and reports that.
@@ -298,24 +304,34 @@ impl Dependencies {
         key: &Sha256,
         time: Duration,
     ) -> Result<(Fetched, Option<PathBuf>), WorkerError> {
+        if self.store.is_full() {
+            return Ok((Fetched::refused(FULL), None));
+        }
         let failed = io_at(self.shown.dir());
         // What a worker leaves that is killed here goes with its directory.
         let dir = tempfile::tempdir_in(self.shown.dir()).map_err(&failed)?;
         let copy = dir.path().join("copy");
-        let cache = self.store.cache(manifests.ecosystem).map_err(&failed)?;
+        // Pip may build what a manifest names by its address, and so run it; what is shared with other
+        // jobs is nothing for that.
+        let cache = match manifests.ecosystem {
+            Ecosystem::Pip => None,
+            shared => Some(self.store.cache(shared).map_err(&failed)?),
+        };
         let (place, written) = (copy.clone(), manifests.clone());
         blocking(move || {
             let written = fs::create_dir(&place).and_then(|()| written.write(&place));
             written.map_err(io_at(&place))
         })
         .await?;
-        let fetched = self.fetcher.fetch(&self.sandbox, manifests, &copy, &cache, time).await?;
-        if fetched.exit_code != Some(0) {
-            return Ok((fetched, None));
-        }
+        let fetched = self.fetcher.fetch(&self.sandbox, manifests, &copy, cache, time).await?;
         let (store, ecosystem, key) = (Arc::clone(&self.store), manifests.ecosystem, *key);
-        let kept = blocking(move || store.keep(&copy, ecosystem, &key).map_err(io_at(&copy)));
-        Ok((fetched, Some(kept.await?)))
+        let is_good = fetched.exit_code == Some(0);
+        let kept = blocking(move || {
+            let kept = is_good.then(|| store.keep(&copy, ecosystem, &key)).transpose();
+            // Programs keep what they fetched even where they failed in the end.
+            kept.and_then(|kept| store.note_bytes().map(|()| kept)).map_err(io_at(&copy))
+        });
+        Ok((fetched, kept.await?))
     }
 
     /// Lets commands see a result, or nothing of an ecosystem that could not be fetched for.
@@ -390,9 +406,11 @@ fn note(fetch: &Fetch, words: &FetchWords, brought: &[String]) -> String {
         ),
         FetchOutcome::Failed => {
             let lines: Vec<&str> = words.output.trim_end().lines().collect();
-            let last = lines[lines.len().saturating_sub(WORDS_LINES)..].join("\n");
+            let last = lines[lines.len().saturating_sub(WORDS_LINES)..].join(" | ");
+            let over = last.chars().count().saturating_sub(WORDS_CHARACTERS);
+            let last: String = last.chars().skip(over).collect();
             format!(
-                "[Dependencies: what the manifests of {ecosystem} name now could not be fetched:\n{last}"
+                "[Dependencies: what the manifests of {ecosystem} name now could not be fetched: {last}"
             )
         }
     };
@@ -400,8 +418,9 @@ fn note(fetch: &Fetch, words: &FetchWords, brought: &[String]) -> String {
         text.push_str(&format!(" Brought in line with them: {}.", brought.join(", ")));
     }
     if !words.refused_hosts.is_empty() {
-        let hosts = words.refused_hosts.join(", ");
-        text.push_str(&format!("\nHosts that nothing may be fetched from here: {hosts}."));
+        let most = words.refused_hosts.len().min(WORDS_HOSTS);
+        let hosts = words.refused_hosts[..most].join(", ");
+        text.push_str(&format!(" Hosts that nothing may be fetched from here: {hosts}."));
     }
     text.push(']');
     text

@@ -17,12 +17,15 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long a host may take to take a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The port of a host that names none.
 const HTTPS: u16 = 443;
+/// Connections at once; who wants more waits.
+const MOST_CONNECTIONS: usize = 256;
 /// Hosts that are remembered, of either kind.
 const MOST_HOSTS: usize = 64;
 /// The longest name that a host can have.
@@ -104,13 +107,16 @@ impl Proxy {
 }
 
 async fn listen(listener: UnixListener, tunnels: Arc<Tunnels>) {
-    while let Ok((client, _)) = listener.accept().await {
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    while let Ok(place) = Arc::clone(&room).acquire_owned().await {
+        let Ok((client, _)) = listener.accept().await else { return };
+        let place = Arc::new(place);
         let tunnels = Arc::clone(&tunnels);
         let closed = tunnels.closed.clone();
         let served = async move {
             let service = service_fn(|request| {
-                let tunnels = Arc::clone(&tunnels);
-                async move { Ok::<_, std::convert::Infallible>(tunnels.answer(request).await) }
+                let (tunnels, place) = (Arc::clone(&tunnels), Arc::clone(&place));
+                async move { Ok::<_, std::convert::Infallible>(tunnels.answer(request, place).await) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(client), service)
@@ -124,8 +130,12 @@ async fn listen(listener: UnixListener, tunnels: Arc<Tunnels>) {
 }
 
 impl Tunnels {
-    /// Opens a tunnel, or says why there is none.
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<String> {
+    /// Opens a tunnel, which keeps its `place`, or says why there is none.
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        place: Arc<OwnedSemaphorePermit>,
+    ) -> Response<String> {
         if request.method() != Method::CONNECT {
             return refusal(StatusCode::METHOD_NOT_ALLOWED, "Only https goes through here.");
         }
@@ -154,6 +164,7 @@ impl Tunnels {
                 Ok(client) => tunnels.carry(TokioIo::new(client), server).await,
                 Err(error) => tracing::debug!(%error, "a tunnel was not taken"),
             }
+            drop(place);
         };
         tokio::spawn(self.closed.clone().run_until_cancelled_owned(through));
         Response::new(String::new())

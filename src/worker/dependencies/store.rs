@@ -25,6 +25,7 @@ const TRIES: usize = 20;
 #[derive(Debug)]
 pub(super) struct Store {
     dir: PathBuf,
+    most_bytes: u64,
     _in_use: File,
 }
 
@@ -39,7 +40,7 @@ impl Store {
                 Some(number) if !is_full => number,
                 newest => newest.map_or(1, |number| number + 1),
             };
-            if let Some(store) = Self::take_hold(&place(dir, number))? {
+            if let Some(store) = Self::take_hold(&place(dir, number), most_bytes)? {
                 remove_unused(dir, number);
                 return Ok(store);
             }
@@ -48,7 +49,7 @@ impl Store {
     }
 
     /// Nothing if the generation was removed meanwhile.
-    fn take_hold(dir: &Path) -> io::Result<Option<Self>> {
+    fn take_hold(dir: &Path, most_bytes: u64) -> io::Result<Option<Self>> {
         fs::create_dir_all(dir)?;
         let path = dir.join(LOCK);
         let lock = match File::options().create(true).truncate(false).write(true).open(&path) {
@@ -60,7 +61,7 @@ impl Store {
         let is_there = fs::metadata(&path).is_ok_and(|found| {
             lock.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (found.dev(), found.ino()))
         });
-        Ok(is_there.then(|| Self { dir: dir.to_owned(), _in_use: lock }))
+        Ok(is_there.then(|| Self { dir: dir.to_owned(), most_bytes, _in_use: lock }))
     }
 
     /// What the programs of an ecosystem keep for themselves.
@@ -90,9 +91,18 @@ impl Store {
             }
             remove_all(made)?;
         }
-        // A number that is a little old does no harm.
-        fs::write(self.dir.join(BYTES), weigh(&self.dir).to_string())?;
         Ok(result)
+    }
+
+    /// Weighs what is there. Others may be at it as well: a number that is a little old does no harm.
+    pub(super) fn note_bytes(&self) -> io::Result<()> {
+        fs::write(self.dir.join(BYTES), weigh(&self.dir).to_string())
+    }
+
+    /// Whether it holds more than it may. The next worker begins another generation; until then
+    /// nothing is added.
+    pub(super) fn is_full(&self) -> bool {
+        bytes(&self.dir) > self.most_bytes
     }
 
     /// Finds a result under another key too: that of the same manifests with the lock files that came
@@ -185,6 +195,9 @@ mod tests {
         let key = Sha256::of(b"manifests");
         let kept = first.keep(&made, Ecosystem::Cargo, &key).unwrap();
         assert_eq!(kept, first.result(Ecosystem::Cargo, &key));
+        assert!(!first.is_full());
+        first.note_bytes().unwrap();
+        assert!(first.is_full());
 
         let second = open();
         assert_ne!(first.dir, second.dir);
