@@ -23,6 +23,8 @@ use crate::wire::{
 
 /// Where the base's pack is inside the sandbox.
 const PACK_INSIDE: &str = "/base-objects";
+/// How long a worker that has to leave waits to be told why.
+const DISMISSAL: Duration = Duration::from_secs(1);
 /// How long a server may stay away before anything is claimed.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -95,7 +97,16 @@ impl Attempt {
     async fn work(&self, mut dismissed: watch::Receiver<bool>) -> Result<AttemptEnd, WorkerError> {
         tokio::select! {
             ended = self.steps() => ended,
-            _ = dismissed.wait_for(|dismissed| *dismissed) => Ok(AttemptEnd::Interrupted),
+            _ = dismissed.wait_for(|dismissed| *dismissed) => Ok(self.why_dismissed().await),
+        }
+    }
+
+    /// A heartbeat may bring the word that a target is finished before the worker has asked what is
+    /// next; then nobody interrupted it.
+    async fn why_dismissed(&self) -> AttemptEnd {
+        match tokio::time::timeout(DISMISSAL, self.next()).await {
+            Ok(Ok(Step::Leave { how })) => how,
+            _ => AttemptEnd::Interrupted,
         }
     }
 
