@@ -145,7 +145,7 @@ impl Attempt {
 
     /// Variables that lead commands to those dependencies.
     pub(super) fn environment(&self) -> Vec<(String, String)> {
-        self.dependencies.as_ref().map_or_else(Vec::new, |_| Dependencies::environment())
+        self.dependencies.as_ref().map_or_else(Vec::new, |dependencies| dependencies.environment())
     }
 
     /// Makes a throw-away `.git` at `dir`.

@@ -59,7 +59,7 @@ impl Workplace {
         })
         .await?;
         if let Some(dependencies) = &attempt.dependencies {
-            dependencies.begin_work(recorded.entries()?.keys()).await;
+            dependencies.begin_work(&recorded).await?;
         }
         Ok(Self {
             context: context(attempt, &dir, &root, &git_dir)?,

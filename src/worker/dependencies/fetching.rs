@@ -150,6 +150,8 @@ fn environment(ecosystem: Ecosystem) -> Vec<(String, String)> {
             ("CARGO_HOME", "/cache"),
             ("CARGO_NET_OFFLINE", "false"),
             ("CARGO_NET_RETRY", "2"),
+            // Generations are cleaned as a whole: commands that only read leave no trace of use.
+            ("CARGO_CACHE_AUTO_CLEAN_FREQUENCY", "never"),
             ("CARGO_TERM_PROGRESS_WHEN", "never"),
         ]),
         Ecosystem::Npm => variables.extend([

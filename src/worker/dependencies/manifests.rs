@@ -29,6 +29,8 @@ enum Part {
     Lock(Ecosystem),
     /// It matters that it is there.
     Name(Ecosystem),
+    /// A part of `node_modules` that the repository has itself.
+    Vendored,
 }
 
 /// The manifests of one ecosystem.
@@ -52,18 +54,28 @@ pub(super) fn find<'a>(
     mut read: impl FnMut(&RepoPath) -> Option<Vec<u8>>,
 ) -> Vec<Manifests> {
     let mut found: BTreeMap<Ecosystem, Manifests> = BTreeMap::new();
+    let mut is_vendored = false;
     for path in paths {
-        let Some(part) = part(path) else { continue };
-        let (Part::Manifest(ecosystem) | Part::Lock(ecosystem) | Part::Name(ecosystem)) = part;
+        let ecosystem = match part(path) {
+            None => continue,
+            Some(Part::Vendored) => {
+                is_vendored = true;
+                continue;
+            }
+            Some(Part::Manifest(ecosystem) | Part::Lock(ecosystem) | Part::Name(ecosystem)) => {
+                ecosystem
+            }
+        };
         let manifests = found.entry(ecosystem).or_insert_with(|| Manifests {
             ecosystem,
             files: BTreeMap::new(),
             names: Vec::new(),
         });
-        match part {
-            Part::Name(_) => manifests.names.push(path.clone()),
-            Part::Manifest(_) | Part::Lock(_) if manifests.is_full() => {}
-            Part::Manifest(_) | Part::Lock(_) => {
+        match part(path) {
+            None | Some(Part::Vendored) => {}
+            Some(Part::Name(_)) => manifests.names.push(path.clone()),
+            Some(Part::Manifest(_) | Part::Lock(_)) if manifests.is_full() => {}
+            Some(Part::Manifest(_) | Part::Lock(_)) => {
                 if let Some(content) = read(path) {
                     manifests.files.insert(path.clone(), content);
                 }
@@ -71,6 +83,8 @@ pub(super) fn find<'a>(
         }
     }
     let mut found: Vec<Manifests> = found.into_values().collect();
+    // What is laid out would take the place of what the repository has.
+    found.retain(|manifests| !(is_vendored && manifests.ecosystem == Ecosystem::Npm));
     found.retain(|manifests| !manifests.roots().is_empty());
     found
 }
@@ -80,7 +94,7 @@ fn part(path: &RepoPath) -> Option<Part> {
     let mut components: Vec<&[u8]> = path.components().collect();
     let name = components.pop()?;
     if components.contains(&b"node_modules".as_slice()) {
-        return None;
+        return Some(Part::Vendored);
     }
     let is_requirements = name.ends_with(b".txt")
         && match components.as_slice() {
@@ -117,6 +131,11 @@ impl Manifests {
         Sha256::of(&text)
     }
 
+    /// How many names there are, which may decide whether a fetch of the same key succeeds.
+    pub(super) fn name_count(&self) -> usize {
+        self.names.len()
+    }
+
     /// Leaves the copy in `dir`.
     pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
         let empty = Vec::new();
@@ -148,6 +167,9 @@ impl Manifests {
     /// The directories for which something is fetched, as a shell is given them: those with a lock
     /// file, or the topmost with a manifest. A name that is no text is none of them.
     pub(super) fn roots(&self) -> Vec<String> {
+        if self.ecosystem == Ecosystem::Pip && self.requirements().is_empty() {
+            return Vec::new();
+        }
         let is_foreign = self.ecosystem == Ecosystem::Npm && !self.names.is_empty();
         let mut roots: Vec<String> = self.locks().filter_map(|(path, _)| folder(path)).collect();
         if roots.is_empty() && !is_foreign {
@@ -200,7 +222,6 @@ mod tests {
             ("crates/a/Cargo.toml", "[package]"),
             ("crates/a/src/lib.rs", "fn secret() {}"),
             ("web/package.json", "{}"),
-            ("web/node_modules/x/package.json", "{}"),
             ("requirements.txt", "six"),
             ("requirements/dev.txt", "six"),
             ("docs/requirements.txt", "six"),
@@ -215,6 +236,12 @@ mod tests {
         ];
         assert_eq!(roots, expected);
         assert_eq!(found[2].requirements(), ["requirements.txt", "requirements/dev.txt"]);
+    }
+
+    #[test]
+    fn what_a_repository_brings_along_itself_is_left_alone() {
+        assert!(found(&[("package.json", "{}"), ("web/node_modules/x/index.js", "")]).is_empty());
+        assert!(found(&[("constraints.txt", "six<2")]).is_empty());
     }
 
     #[test]

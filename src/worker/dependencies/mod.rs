@@ -15,7 +15,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use cody_events::attempt::SandboxBackend;
@@ -74,7 +74,10 @@ struct State {
     reports: u32,
     /// What was told of already.
     told: BTreeSet<Sha256>,
-    failures: BTreeMap<Sha256, u32>,
+    /// By key and count of names.
+    failures: BTreeMap<(Sha256, usize), u32>,
+    /// The keys of the base: where manifests are as they were, no lock file is changed.
+    base: BTreeMap<Ecosystem, Sha256>,
     /// Paths of the work directory that matter.
     work_paths: BTreeSet<RepoPath>,
     /// Whose `node_modules` is in the work directory.
@@ -127,17 +130,29 @@ impl Dependencies {
         self.shown.mounts()
     }
 
-    /// Variables that lead commands there.
-    pub(super) fn environment() -> Vec<(String, String)> {
-        Shown::environment()
+    /// Variables that lead commands there. Where nothing can be fetched, what is installed on the
+    /// machine stays where they find it.
+    pub(super) fn environment(&self) -> Vec<(String, String)> {
+        match self.sandbox.backend() {
+            SandboxBackend::Bubblewrap => Shown::environment(),
+            SandboxBackend::Landlock | SandboxBackend::None => Vec::new(),
+        }
     }
 
-    /// The work directory is fresh: these paths are in it.
-    pub(super) async fn begin_work(&self, paths: impl IntoIterator<Item = &RepoPath>) {
+    /// The work directory is fresh, and has what is recorded.
+    pub(super) async fn begin_work(&self, recorded: &RecordedTree) -> Result<(), WorkerError> {
         let mut state = self.state.lock().await;
         state.in_work = None;
+        let entries = recorded.entries()?;
         state.work_paths =
-            paths.into_iter().filter(|path| manifests::matters(path)).cloned().collect();
+            entries.keys().filter(|path| manifests::matters(path)).cloned().collect();
+        let base = recorded.base();
+        let entries = base.entries()?;
+        let found = manifests::find(entries.keys(), |path| {
+            base.small_content(entries.get(path)?.object, MAX_FILE_BYTES).ok()?
+        });
+        state.base = found.iter().map(|found| (found.ecosystem, found.key())).collect();
+        Ok(())
     }
 
     /// These paths are in the work directory as well.
@@ -192,7 +207,8 @@ impl Dependencies {
         let mut notes = Vec::new();
         for one in &provided {
             let mut brought = Vec::new();
-            for (path, content) in &one.locks {
+            let is_as_it_was = state.base.get(&one.manifests.ecosystem) == Some(&one.key);
+            for (path, content) in one.locks.iter().filter(|_| !is_as_it_was) {
                 match tools::write_file(root, path, content) {
                     Ok(()) => brought.push(path.display().into_owned()),
                     Err(why) => notes.push(why),
@@ -221,8 +237,10 @@ impl Dependencies {
             }
         }
         let mut all = Vec::new();
+        let end = Instant::now().checked_add(time);
         for manifests in found {
-            let provided = self.provide_one(state, manifests, time.min(self.timeout)).await?;
+            let left = end.map_or(time, |end| end.saturating_duration_since(Instant::now()));
+            let provided = self.provide_one(state, manifests, left.min(self.timeout)).await?;
             let result = provided.result.as_deref().map(|result| (&provided.key, result));
             self.show(state, provided.manifests.ecosystem, result)
                 .map_err(io_at(self.shown.dir()))?;
@@ -231,9 +249,9 @@ impl Dependencies {
         let (fetches, words): (Vec<_>, Vec<_>) =
             all.iter().filter_map(|one| one.news.clone()).unzip();
         if !fetches.is_empty() {
-            state.reports += 1;
-            let report = FetchReport { number: state.reports, fetches, words };
+            let report = FetchReport { number: state.reports + 1, fetches, words };
             self.connection.post::<_, Receipt>("dependencies", &report).await?;
+            state.reports += 1;
         }
         Ok(all)
     }
@@ -264,7 +282,7 @@ impl Dependencies {
                 None
             }
             SandboxBackend::Bubblewrap => {
-                let failures = state.failures.entry(key).or_default();
+                let failures = state.failures.entry((key, manifests.name_count())).or_default();
                 if *failures >= TRIES {
                     return Ok(Provided {
                         manifests,
@@ -275,7 +293,8 @@ impl Dependencies {
                     });
                 }
                 let (fetched, result) = self.fetch(&manifests, &key, time).await?;
-                *failures += u32::from(result.is_none());
+                // That there is no room is nothing about these manifests.
+                *failures += u32::from(result.is_none() && !self.store.is_full());
                 fetch.outcome =
                     if result.is_some() { FetchOutcome::Fetched } else { FetchOutcome::Failed };
                 fetch.exit_code = fetched.exit_code;

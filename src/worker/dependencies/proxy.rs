@@ -109,7 +109,11 @@ impl Proxy {
 async fn listen(listener: UnixListener, tunnels: Arc<Tunnels>) {
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     while let Ok(place) = Arc::clone(&room).acquire_owned().await {
-        let Ok((client, _)) = listener.accept().await else { return };
+        let Ok((client, _)) = listener.accept().await else {
+            // No descriptor is free, or whoever called is gone again.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
         let place = Arc::new(place);
         let tunnels = Arc::clone(&tunnels);
         let closed = tunnels.closed.clone();
