@@ -381,3 +381,78 @@ fn contents_that_are_recorded_are_not_found_again() {
     assert_eq!((&again.changed, again.tree), (&first.changed, first.tree));
     assert_eq!(again.blobs, []);
 }
+
+/// A base of these files, and its checkout.
+fn checked_out(dir: &Path, files: &[(&str, &str)]) -> (RecordedTree, PathBuf, StatCache) {
+    let repository = dir.join("repository");
+    std::fs::create_dir(&repository).unwrap();
+    git!(&repository, "init", "-q");
+    let file = |text: &str| Thing::File(text.as_bytes().to_vec());
+    let tree = files.iter().map(|(path, text)| (path.as_bytes().to_vec(), file(text)));
+    write(&repository, &tree.collect());
+    git!(&repository, "add", "-A");
+    git!(&repository, "commit", "-qm", "base");
+    let commit: ObjectId = git!(&repository, "rev-parse", "HEAD").parse().unwrap();
+    let pack = PackStore::new(dir.join("packs")).store(&repository, commit).unwrap();
+    let recorded = RecordedTree::at_base(Base::open(&pack.dir, commit).unwrap()).unwrap();
+    let work = dir.join("work");
+    let stats = checkout(&recorded, &work).unwrap();
+    (recorded, work, stats)
+}
+
+#[test]
+fn a_name_or_link_that_git_refuses_does_not_spoil_the_patch() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut recorded, work, mut stats) =
+        checked_out(dir.path(), &[("a", "one\n"), (".gitmodules", "# none\n")]);
+    let link = |text: &str, name: &str| {
+        std::os::unix::fs::symlink(text, work.join(name)).unwrap();
+    };
+    std::fs::write(work.join("a"), "two\n").unwrap();
+    std::fs::write(work.join(".git\\x"), "x").unwrap();
+    std::fs::write(work.join("a\\.Git"), "x").unwrap();
+    std::fs::write(work.join("plain\\name"), "x").unwrap();
+    std::fs::create_dir(work.join("sub")).unwrap();
+    link("a", "sub/.GITMODULES");
+    link("a", "gitmod~1");
+    link("a", "plain");
+    std::fs::remove_file(work.join(".gitmodules")).unwrap();
+    link("a", ".gitmodules");
+    let known = BTreeSet::new();
+    let walked = walk(&work, recorded.base(), &known, &mut stats, &CAPS).unwrap();
+    let paths: Vec<String> = walked.changed.iter().map(|change| change.path.to_string()).collect();
+    assert_eq!(paths, [".gitmodules", "a", "plain", "plain\\name"]);
+    assert_eq!(walked.changed[0].entry, None);
+    assert_eq!(walked.warnings.len(), 5, "{:?}", walked.warnings);
+    recorded.apply(&walked.changed, &walked.blobs).unwrap();
+    let patch = dir.path().join("change.patch");
+    std::fs::write(&patch, write_patch(&recorded).unwrap().bytes).unwrap();
+    let repository = dir.path().join("repository");
+    git!(&repository, "apply", "--index", &patch);
+    assert_eq!(git!(&repository, "write-tree"), walked.tree.to_string());
+}
+
+#[test]
+fn what_is_too_large_is_said_to_be_at_every_turn() {
+    use std::os::unix::fs::MetadataExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (recorded, work, mut stats) = checked_out(dir.path(), &[("big", "small\n")]);
+    let big = work.join("big");
+    // It has no blocks, and is never read.
+    std::fs::File::create(&big).unwrap().set_len(129 << 20).unwrap();
+    let changed_at = |path: &Path| {
+        let about = std::fs::metadata(path).unwrap();
+        (about.ctime(), about.ctime_nsec())
+    };
+    // The cache trusts what is older than the latest file.
+    let later = work.join("later");
+    while !later.exists() || changed_at(&later) == changed_at(&big) {
+        std::fs::write(&later, "x").unwrap();
+    }
+    let known = BTreeSet::new();
+    for turn in 1..=2 {
+        let walked = walk(&work, recorded.base(), &known, &mut stats, &CAPS).unwrap();
+        assert_eq!(walked.changed.len(), 1, "turn {turn}: `later` alone");
+        assert_eq!(walked.warnings.len(), 1, "turn {turn}");
+    }
+}

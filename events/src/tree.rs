@@ -31,8 +31,9 @@ pub enum BadPath {
 }
 
 impl RepoPath {
-    /// Takes `bytes` as a path. Components that fold to `.git` (case, NTFS short names, ignored
-    /// code points of HFS+) are refused: such a path is never part of a recorded tree.
+    /// Takes `bytes` as a path. Components that fold to `.git` (case, NTFS short names, NTFS's
+    /// backslash between names, ignored code points of HFS+) are refused: such a path is never part
+    /// of a recorded tree, and git would refuse a whole patch for it.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, BadPath> {
         let bytes = bytes.into();
         if bytes.is_empty() {
@@ -72,6 +73,12 @@ impl RepoPath {
         })
     }
 
+    /// Whether git refuses a symbolic link here, and with it a whole patch or checkout: it would read
+    /// its list of submodules through the link.
+    pub fn is_refused_as_link(&self) -> bool {
+        self.0.split(|byte| matches!(byte, b'/' | b'\\')).any(folds_to_modules)
+    }
+
     /// The path for a person to read: what is not UTF-8 is replaced.
     pub fn display(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
@@ -90,20 +97,43 @@ impl fmt::Display for RepoPath {
     }
 }
 
-/// Whether a file system may take `component` for `.git`: any case, NTFS's `GIT~1`, trailing dots
-/// and spaces, an alternate data stream (`.git:x`), or code points that HFS+ ignores.
+/// Whether a file system may take `component`, or what NTFS reads as one in it, for `.git`.
 fn folds_to_dot_git(component: &[u8]) -> bool {
+    component.split(|byte| *byte == b'\\').any(is_dot_git)
+}
+
+/// Whether a name may be taken for `.git`: any case, NTFS's `GIT~1`, trailing dots and spaces, an
+/// alternate data stream (`.git:x`), or code points that HFS+ ignores.
+fn is_dot_git(name: &[u8]) -> bool {
     // In ASCII nothing is left out before the first character; most names end the question there.
-    if component.is_ascii() && !matches!(component.first(), Some(b'.' | b'g' | b'G')) {
+    if name.is_ascii() && !matches!(name.first(), Some(b'.' | b'g' | b'G')) {
         return false;
     }
-    let folded = match std::str::from_utf8(component) {
+    // What a stream is called may be no text.
+    let name = name.split(|byte| *byte == b':').next().unwrap_or_default();
+    let folded = match std::str::from_utf8(name) {
         Ok(text) => text.chars().filter(|c| !hfs_ignores(*c)).collect::<String>(),
         Err(_) => return false,
     };
-    let folded = folded.split(':').next().unwrap_or_default();
     let folded = folded.trim_end_matches(['.', ' ']).to_lowercase();
     folded == ".git" || folded == "git~1"
+}
+
+/// Whether a file system may take `name` for `.gitmodules`; as for `.git`, and with the short names
+/// that NTFS gives (git's `is_ntfs_dotgitmodules`).
+fn folds_to_modules(name: &[u8]) -> bool {
+    let name = name.split(|byte| *byte == b':').next().unwrap_or_default();
+    let Ok(text) = std::str::from_utf8(name) else { return false };
+    let folded = text.chars().filter(|c| !hfs_ignores(*c)).collect::<String>();
+    let folded = folded.trim_end_matches(['.', ' ']).to_lowercase();
+    let is_short = folded.len() == 8
+        && folded.split_once('~').is_some_and(|(start, number)| {
+            // The first four of a folder are numbered; later ones get a hash of their long name.
+            let is_numbered = start == "gitmod" && matches!(number, "1" | "2" | "3" | "4");
+            let is_number = number.bytes().all(|digit| digit.is_ascii_digit());
+            is_numbered || (is_number && !number.starts_with('0') && "gi7eba".starts_with(start))
+        });
+    folded == ".gitmodules" || is_short
 }
 
 /// The code points that HFS+ leaves out of a comparison (git's `next_hfs_char`).
@@ -273,12 +303,48 @@ mod tests {
 
     #[test]
     fn whatever_folds_to_dot_git_is_no_path() {
-        for name in [".git", ".GIT", "a/.Git/config", "git~1", ".git. .", ".git:x", ".g\u{200c}it"]
-        {
+        for name in [
+            ".git",
+            ".GIT",
+            "a/.Git/config",
+            "git~1",
+            ".git. .",
+            ".git:x",
+            ".g\u{200c}it",
+            ".git\\config",
+            "a\\.Git",
+            "a/b\\git~1 \\c",
+        ] {
             assert_eq!(RepoPath::new(name), Err(BadPath::DotGit), "{name}");
         }
-        for name in [".gitignore", "git", "a.git", ".github/workflows/x.yml"] {
+        for name in [b".git:\xff".as_slice(), b"\xff\\.git".as_slice()] {
+            assert_eq!(RepoPath::new(name), Err(BadPath::DotGit), "{}", name.escape_ascii());
+        }
+        for name in [".gitignore", "git", "a.git", ".github/workflows/x.yml", "a\\b", "\\.gitx"] {
             assert!(RepoPath::new(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn links_that_git_would_read_its_modules_through_are_refused() {
+        for name in [
+            ".gitmodules",
+            "a/.GitModules",
+            "a\\.gitmodules",
+            ".gitmodules. ",
+            ".gitmodules:x",
+            ".git\u{200d}modules",
+            "GITMOD~1",
+            "gitmod~4",
+            "gi7eba~1",
+            "gi7~1234",
+            "~1234567",
+        ] {
+            assert!(RepoPath::new(name).unwrap().is_refused_as_link(), "{name}");
+        }
+        for name in ["gitmodules", ".gitmodules.txt", "gitmod~5", "gi7eba~0", "gi8eba~1", "x~12345"]
+        {
+            assert!(!RepoPath::new(name).unwrap().is_refused_as_link(), "{name}");
         }
     }
 

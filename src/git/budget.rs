@@ -134,12 +134,16 @@ impl Scale<'_> {
         if name.len() > MAX_NAME {
             return Err(self.hostile("has a name that is too long for any file system"));
         }
-        RepoPath::new(name).map_err(|error| self.hostile(&error.to_string()))?;
+        let path = RepoPath::new(name).map_err(|error| self.hostile(&error.to_string()))?;
         if entry.kind() == Some(ObjectType::Tree) {
             return self.weigh(entry.id(), depth + 1);
         }
         let bits = u32::try_from(entry.filemode_raw()).unwrap_or(0);
-        let bytes = match EntryMode::from_bits(bits) {
+        let mode = EntryMode::from_bits(bits);
+        if mode == Some(EntryMode::Symlink) && path.is_refused_as_link() {
+            return Err(self.hostile("is a link where git takes none"));
+        }
+        let bytes = match mode {
             Some(EntryMode::Gitlink) => 0,
             Some(EntryMode::File | EntryMode::Executable | EntryMode::Symlink) => {
                 let header = self.odb.read_header(entry.id());

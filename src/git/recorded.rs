@@ -69,8 +69,9 @@ impl RecordedTree {
         }
     }
 
-    /// Whether `changes`, which were applied, leave a tree that a disk can hold: nothing stands below
-    /// a file, nothing of a folder is left where a file took its place, no submodule is new.
+    /// Whether `changes`, which were applied, leave a tree that a disk can hold and git takes: nothing
+    /// stands below a file, nothing of a folder is left where a file took its place, no submodule is
+    /// new, and no link stands where git refuses one.
     ///
     /// # Errors
     /// [`GitError::Hostile`] if they do not.
@@ -81,6 +82,9 @@ impl RecordedTree {
             let Some(entry) = change.entry else { continue };
             if entry.mode == EntryMode::Gitlink && self.base.entry(path)? != Some(entry) {
                 return hostile(format!("{path:?} is a submodule that the base does not have"));
+            }
+            if entry.mode == EntryMode::Symlink && path.is_refused_as_link() {
+                return hostile(format!("{path:?} is a link where git takes none"));
             }
             for above in path.folders() {
                 if self.entry(&above)?.is_some() {

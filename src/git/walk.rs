@@ -52,6 +52,8 @@ pub enum WalkWarning {
     TooLarge { path: RepoPath, size: u64 },
     #[error("{0:?} is a name that git refuses and is not recorded")]
     BadName(String),
+    #[error("{0} is a link where git takes none and is not recorded")]
+    BadLink(RepoPath),
     #[error("what is deeper than {MAX_DEPTH} folders, as below {0:?}, is not recorded")]
     TooDeep(String),
     #[error(
@@ -146,6 +148,20 @@ impl Seen {
     }
 }
 
+/// What the tree has at a place.
+#[derive(Clone, Copy)]
+struct Standing {
+    entry: Entry,
+    /// Whether the disk has just that; else it only stays as in the base.
+    is_read: bool,
+}
+
+impl Standing {
+    fn read(mode: EntryMode, object: ObjectId) -> Self {
+        Self { entry: Entry { mode, object }, is_read: true }
+    }
+}
+
 impl<'a> Walk<'a> {
     fn folder(&mut self, dir: &Path, prefix: &mut Vec<u8>, ignored: bool) -> Result<(), GitError> {
         let Some(names) = self.read(dir, prefix)? else { return Ok(()) };
@@ -164,8 +180,12 @@ impl<'a> Walk<'a> {
             let at = position(listed, &seen.name);
             let in_base = at.map(|at| listed[at].entry);
             let place = dir.join(OsStr::from_bytes(&seen.name));
-            if let Some(entry) = self.one(&place, &seen, prefix, in_base, ignored)? {
-                learned.push(Known { name: seen.name, stat: seen.stat, object: entry.object });
+            if let Some(Standing { entry, is_read }) =
+                self.one(&place, &seen, prefix, in_base, ignored)?
+            {
+                if is_read {
+                    learned.push(Known { name: seen.name, stat: seen.stat, object: entry.object });
+                }
                 if let Some(at) = at {
                     still_there[at] = true;
                 }
@@ -219,7 +239,7 @@ impl<'a> Walk<'a> {
         path: &mut Vec<u8>,
         in_base: Option<Entry>,
         ignored: bool,
-    ) -> Result<Option<Entry>, GitError> {
+    ) -> Result<Option<Standing>, GitError> {
         let is_base_folder = in_base.is_none() && self.listing.folder(path).is_some();
         // The base's own paths were looked at when it was read.
         if in_base.is_none() && !is_base_folder && RepoPath::new(path.as_slice()).is_err() {
@@ -248,13 +268,20 @@ impl<'a> Walk<'a> {
             }
             return Ok(None);
         }
-        let Some(entry) = self.file(place, seen, path, in_base, ignored)? else { return Ok(None) };
+        let Some(standing) = self.file(place, seen, path, in_base, ignored)? else {
+            return Ok(None);
+        };
+        let entry = standing.entry;
         if in_base != Some(entry)
             && let Ok(path) = RepoPath::new(path.as_slice())
         {
+            if entry.mode == EntryMode::Symlink && path.is_refused_as_link() {
+                self.warnings.push(WalkWarning::BadLink(path));
+                return Ok(None);
+            }
             self.changed.insert(path, Some(entry));
         }
-        Ok(Some(entry))
+        Ok(Some(standing))
     }
 
     fn file(
@@ -264,7 +291,7 @@ impl<'a> Walk<'a> {
         path: &[u8],
         in_base: Option<Entry>,
         ignored: bool,
-    ) -> Result<Option<Entry>, GitError> {
+    ) -> Result<Option<Standing>, GitError> {
         let whole = || RepoPath::new(path).ok();
         let is_old = in_base.is_some() || whole().is_some_and(|path| self.known.contains(&path));
         if !is_old && (ignored || self.rules.ignores(path, false)) {
@@ -281,13 +308,13 @@ impl<'a> Walk<'a> {
         if let Some(object) = self.stats.folder(folder).content(&seen.name, &seen.stat) {
             let is_bases = in_base.is_some_and(|entry| entry.object == object);
             if is_bases || self.blobs.contains_key(&object) || self.base.has(object)? {
-                return Ok(Some(Entry { mode, object }));
+                return Ok(Some(Standing::read(mode, object)));
             }
         }
         if seen.stat.size > CHANGED_BYTES.saturating_sub(self.changed_bytes) {
             let size = seen.stat.size;
             self.warnings.extend(whole().map(|path| WalkWarning::TooLarge { path, size }));
-            return Ok(in_base);
+            return Ok(in_base.map(|entry| Standing { entry, is_read: false }));
         }
         let content = match mode {
             EntryMode::Symlink => fs::read_link(place).map(|text| text.into_os_string().into_vec()),
@@ -302,7 +329,7 @@ impl<'a> Walk<'a> {
             self.changed_bytes += content.len() as u64;
             self.blobs.entry(object).or_insert(Blob { object, content });
         }
-        Ok(Some(Entry { mode, object }))
+        Ok(Some(Standing::read(mode, object)))
     }
 
     /// One warning for all, by the first folders of the first: a whole name could be pages long.
