@@ -106,12 +106,17 @@ pub(super) fn malformed(message: impl Into<String>) -> BadStream {
 }
 
 impl Assembler {
-    /// Takes one event. Events of unknown type are skipped, as the provider asks of its clients.
+    /// Takes one event. Events of unknown type are skipped, as the provider asks of its clients, and
+    /// so is all that follows the end of the response.
     pub fn take(
         &mut self,
         event: &SseEvent,
         progress: &mut impl FnMut(StreamProgress<'_>),
     ) -> Result<(), BadStream> {
+        // What comes after the end may come in the same piece of the stream or never be asked for.
+        if self.stopped {
+            return Ok(());
+        }
         if event.name == "error" {
             return Err(provider_error(&event.data));
         }
@@ -368,6 +373,22 @@ mod tests {
     fn a_stream_that_ends_anywhere_before_its_end_gives_nothing() {
         for length in 0..STREAM.len() - 1 {
             assert_eq!(read(&STREAM.as_bytes()[..length]).unwrap_err().class, CallClass::Truncated);
+        }
+    }
+
+    #[test]
+    fn nothing_after_the_end_takes_a_response_away() {
+        let expected = read(STREAM.as_bytes());
+        assert!(expected.is_ok());
+        for after in [
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#,
+            r#"{"type":"message_start","message":{"id":"msg_2"}}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":"refusal"}}"#,
+            r#"{"type":"content_block_delta","index":9,"delta":{}}"#,
+            "{",
+        ] {
+            let stream = format!("{STREAM}data: {after}\n\n");
+            assert_eq!(read(stream.as_bytes()), expected, "{after}");
         }
     }
 
