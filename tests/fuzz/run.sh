@@ -6,6 +6,8 @@ cd "$(dirname "$0")/../.."
 fuzz=target/fuzz
 found=$PWD/$fuzz/found
 mkdir -p "$found"
+# Most of the time goes into small files; memory takes them faster where a machine has such a place.
+[ ! -w /dev/shm ] || export TMPDIR=/dev/shm
 
 "$CARGO" fmt --manifest-path tests/fuzz/Cargo.toml -- --check
 # Instrumentation has no stable flag. Sanitizers have nothing to find in code without `unsafe`.
@@ -23,7 +25,8 @@ run() {
 	if ! "$programs/$target" -seed=1 -runs="$runs" -print_final_stats=1 \
 		-artifact_prefix="$found/$target-" "$corpus" "$@" >"$log" 2>&1; then
 		tail -n 60 "$log"
-		echo "$target broke. Once more: $programs/$target $found/$target-…" >&2
+		input=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
+		echo "$target broke${input:+ on $input; once more: $programs/$target $input}" >&2
 		exit 1
 	fi
 	seconds=$(sed -n 's/^Done .* in \([0-9]*\) second.*/\1/p' "$log")

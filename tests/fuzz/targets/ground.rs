@@ -40,6 +40,8 @@ impl Ground {
         std::os::unix::fs::symlink("sub/a", repository.join("link")).unwrap();
         git(&repository, &["init", "-q"], &[]);
         git(&repository, &["add", "-A", "-f"], &[]);
+        let module = format!("160000,{},module", "7".repeat(40));
+        git(&repository, &["update-index", "--add", "--cacheinfo", &module], &[]);
         git(
             &repository,
             &["-c", "user.name=t", "-c", "user.email=t", "commit", "-qm", "base"],

@@ -3,6 +3,7 @@
 #![no_main]
 
 mod ground;
+mod names;
 
 use arbitrary::Arbitrary;
 use cody_batch::git::write_patch;
@@ -11,10 +12,12 @@ use git2::{ObjectType, Oid};
 use libfuzzer_sys::fuzz_target;
 
 use ground::{GROUND, git};
+use names::HARD;
 
 #[derive(Debug, Arbitrary)]
 enum Place {
     OfBase(u8),
+    Hard(Vec<u8>),
     Any(Vec<Vec<u8>>),
 }
 
@@ -32,13 +35,28 @@ enum Content {
     Lines(Vec<(u8, bool)>),
 }
 
-const PATHS: [&str; 10] =
-    ["a", "b.txt", "crlf", "empty", "binary", "sub/a", "sub/deep/b", ".gitignore", "link", "sub"];
+const PATHS: [&str; 11] = [
+    "a",
+    "b.txt",
+    "crlf",
+    "empty",
+    "binary",
+    "sub/a",
+    "sub/deep/b",
+    ".gitignore",
+    "link",
+    "module",
+    "sub",
+];
 
 fn path(place: &Place) -> Option<RepoPath> {
     match place {
         Place::OfBase(number) => {
             RepoPath::new(PATHS[usize::from(*number) % PATHS.len()].as_bytes()).ok()
+        }
+        Place::Hard(parts) => {
+            let parts = parts.iter().take(4).map(|part| HARD[usize::from(*part) % HARD.len()]);
+            RepoPath::new(parts.collect::<Vec<_>>().join(&b'/')).ok()
         }
         Place::Any(parts) => {
             let parts: Vec<&[u8]> =
