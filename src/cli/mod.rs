@@ -28,6 +28,7 @@ mod worker;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use rustix::process::DumpableBehavior;
@@ -40,6 +41,8 @@ use crate::store::sqlite::OpenError;
 /// Exit codes, as scripts rely on them.
 const WRONG_USAGE: u8 = 2;
 const FAILED: u8 = 1;
+/// How long work on other threads may take to end when all else has.
+const LAST_WORK: Duration = Duration::from_millis(500);
 
 /// Changes code in several repositories from one prompt, with Claude, and proves what it did.
 #[derive(Debug, Parser)]
@@ -142,8 +145,9 @@ pub fn main() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(run_verb(cli));
-    // Blocking work that nobody waits for any more must not hold the exit.
-    runtime.shutdown_background();
+    // Blocking work that nobody waits for any more puts away its scratch if it can soon; it must not
+    // hold the exit.
+    runtime.shutdown_timeout(LAST_WORK);
     match outcome {
         Ok(Exit(code)) => ExitCode::from(code),
         // Whoever read our output has read enough.
