@@ -40,6 +40,8 @@ pub struct JobConfig {
     pub max_targets: usize,
     /// `max_prompt_bytes` / `CODY_MAX_PROMPT_BYTES`.
     pub max_prompt_bytes: usize,
+    /// Whether one repository of a job goes first unless the job says otherwise.
+    pub pilot: bool,
 }
 
 /// How Claude is reached. Only the server reads this.
@@ -250,6 +252,7 @@ impl Settings<'_> {
             max_turns: self.number("max_turns", "CODY_MAX_TURNS", 60)?,
             max_targets: self.number("max_targets", "CODY_MAX_TARGETS", 5)?,
             max_prompt_bytes: self.number("max_prompt_bytes", "CODY_MAX_PROMPT_BYTES", 65_536)?,
+            pilot: self.boolean("pilot", "CODY_PILOT", false)?,
         };
         let claude = ClaudeConfig {
             api_key: self.secret(&["ANTHROPIC_API_KEY"]),

@@ -10,6 +10,7 @@ use crate::ids::{RoundNumber, TargetNumber};
 use crate::job::By;
 use crate::policy::PathClass;
 use crate::raw::RawJson;
+use crate::shape::DiffShape;
 use crate::tree::RepoPath;
 
 /// The server derived the diff of a target from its own base and blobs.
@@ -33,6 +34,9 @@ pub struct DiffProduced {
     /// How often it adds what looks like a secret.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub secret_count: u32,
+    /// What kind of a change it is, to be compared with other targets' diffs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<DiffShape>,
 }
 
 fn is_zero(count: &u32) -> bool {
@@ -134,7 +138,7 @@ pub struct TargetHeld(pub JudgedDiff);
 #[serde(deny_unknown_fields)]
 pub struct CommentPayload {
     pub comment: String,
-    /// The result that this gives to an open `finish`; nothing if it gives none.
+    /// The block by which Claude is told: the result of an open `finish`; nothing if it is not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_result: Option<RawJson>,
 }

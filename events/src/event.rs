@@ -194,6 +194,8 @@ events! {
     TargetFinished = "target-finished" 1, outcome, outcome::TargetFinishedPayload;
     TargetReopened = "target-reopened" 1, outcome, job::ReasonPayload;
     Finished = "finished" 1, outcome, NoPayload;
+    Archived = "archived" 1, job, NoPayload;
+    Unarchived = "unarchived" 1, job, NoPayload;
     PayloadRedacted = "payload-redacted" 1, system, job::ReasonPayload;
     TokenCreated = "token-created" 1, system, system::TokenCreatedPayload;
     TokenRevoked = "token-revoked" 1, system, job::ReasonPayload;

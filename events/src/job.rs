@@ -1,8 +1,11 @@
 //! What happens to a job as a whole.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Sha256;
 use crate::ids::TargetNumber;
 use crate::policy::PathClass;
 
@@ -27,6 +30,12 @@ pub struct Created {
     /// Whether what the repositories depend on is fetched before their commands run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fetch_dependencies: bool,
+    /// Whether one target goes first, and the others wait until a person approved its diff.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pilot: bool,
+    /// The recipe that the prompt was made from, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<RecipeUse>,
     pub app_version: String,
 }
 
@@ -38,6 +47,16 @@ pub struct CreatedTarget {
     pub kind: TargetKind,
     /// `owner/name`, or the last component of a local path.
     pub repository: String,
+}
+
+/// A recipe, as it was when a job was made from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecipeUse {
+    /// Lowercase letters, digits and hyphens, at most 64.
+    pub name: String,
+    /// The SHA-256 of its text.
+    pub digest: Sha256,
 }
 
 /// Where a target's repository lives.
@@ -62,6 +81,9 @@ pub struct CreatedPayload {
     /// Commands to check every target with; nothing if the scan is to find them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<String>,
+    /// What was put in the places of the recipe's variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
 }
 
 /// Where a target is fetched from.
@@ -73,6 +95,9 @@ pub struct Location {
     /// A branch; nothing means the default branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
+    /// What Claude is told for this target alone, beside the prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
 }
 
 /// What becomes of an accepted diff.
@@ -201,6 +226,20 @@ pub struct Resumed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cancelled {
+    pub by: By,
+}
+
+/// Lists of jobs leave the job out from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Archived {
+    pub by: By,
+}
+
+/// Lists of jobs have the job again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unarchived {
     pub by: By,
 }
 

@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod job;
 pub mod outcome;
 pub mod policy;
+pub mod shape;
 pub mod status;
 pub mod system;
 pub mod thread;

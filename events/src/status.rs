@@ -96,6 +96,8 @@ pub struct Standing {
     pub delivery: Delivery,
     /// Whether its base was pinned: work on it began.
     pub has_begun: bool,
+    /// Whether it waits until a person approves the diff of another target.
+    pub waits_for_pilot: bool,
 }
 
 /// Where a job stands.
@@ -122,6 +124,12 @@ impl JobStatus {
         }
         let unfinished = || targets.iter().filter(|target| target.outcome.is_none());
         if unfinished().next().is_some() {
+            // The one that goes first has ended, and the others wait for a person's word.
+            if unfinished().all(|target| target.waits_for_pilot && !target.has_begun)
+                && targets.iter().any(|target| target.outcome.is_some())
+            {
+                return Self::AwaitingReview;
+            }
             return match (
                 unfinished().all(|target| target.status == TargetStatus::Paused),
                 targets.iter().any(|target| target.has_begun),
@@ -167,6 +175,7 @@ mod tests {
             outcome,
             delivery: Delivery::None,
             has_begun: outcome.is_some(),
+            waits_for_pilot: false,
         }
     }
 

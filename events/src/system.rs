@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::job::By;
+use crate::time::Timestamp;
 
 /// A payload is to be removed from the log's disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +20,9 @@ pub struct PayloadRedacted {
 pub struct TokenCreated {
     pub token_id: String,
     pub scopes: Vec<Scope>,
+    /// From when on it is no longer good; nothing means that it has to be revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
     pub by: By,
 }
 

@@ -83,6 +83,9 @@ fn typed(name: &str, schema: &Value, root: &Value) -> BoxedStrategy<Value> {
         ("string", Some("uuid")) => {
             any::<u128>().prop_map(|id| json!(uuid::Uuid::from_u128(id))).boxed()
         }
+        ("string", Some("date-time")) => (-30_610_224_000_i64..253_402_300_800)
+            .prop_map(|second| json!(cody_events::time::Timestamp(second * 1_000_000 + 7)))
+            .boxed(),
         ("string", None) => match schema.get("pattern") {
             Some(pattern) => string_regex(pattern.as_str().unwrap().trim_matches(['^', '$']))
                 .unwrap()

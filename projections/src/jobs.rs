@@ -14,7 +14,7 @@ use crate::{Projection, Sums, Told};
 
 pub const PROJECTION: Projection = Projection {
     name: "jobs",
-    version: 2,
+    version: 3,
     tables: "
 CREATE TABLE jobs (
     job BLOB PRIMARY KEY,
@@ -32,7 +32,10 @@ CREATE TABLE jobs (
     job_budget_micros INTEGER,
     is_paused INTEGER NOT NULL,
     is_cancelled INTEGER NOT NULL,
-    is_finished INTEGER NOT NULL
+    is_finished INTEGER NOT NULL,
+    is_archived INTEGER NOT NULL,
+    is_pilot INTEGER NOT NULL,
+    recipe TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX jobs_by_age ON jobs (created_position);
 CREATE INDEX unfinished_jobs ON jobs (created_position) WHERE NOT is_finished AND NOT is_cancelled;
@@ -43,7 +46,7 @@ CREATE INDEX unfinished_jobs ON jobs (created_position) WHERE NOT is_finished AN
 
 const COLUMNS: &str = "job, created_position, position, created_at, updated_at, actor, door, model, \
     effort, policy, target_count, budget_micros, job_budget_micros, is_paused, is_cancelled, \
-    is_finished";
+    is_finished, is_archived, is_pilot, recipe";
 
 /// The latest event of each job of a page: its position and instant.
 #[derive(Debug, Default)]
@@ -72,6 +75,12 @@ pub struct JobRow {
     pub is_paused: bool,
     pub is_cancelled: bool,
     pub is_finished: bool,
+    /// Whether lists leave it out.
+    pub is_archived: bool,
+    /// Whether one target goes first.
+    pub is_pilot: bool,
+    /// The recipe that it was made from.
+    pub recipe: Option<String>,
 }
 
 fn apply(connection: &Connection, sums: &mut Sums, told: &Told<'_>) -> rusqlite::Result<()> {
@@ -80,7 +89,7 @@ fn apply(connection: &Connection, sums: &mut Sums, told: &Told<'_>) -> rusqlite:
         connection
             .prepare_cached(
                 "INSERT INTO jobs VALUES
-                 (?1, ?2, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 0, 0)",
+                 (?1, ?2, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 0, 0, 0, ?12, ?13)",
             )?
             .execute(params![
                 Id(told.job),
@@ -94,6 +103,8 @@ fn apply(connection: &Connection, sums: &mut Sums, told: &Told<'_>) -> rusqlite:
                 i64::try_from(created.targets.len()).unwrap_or(i64::MAX),
                 limits.budget_micros.cast_signed(),
                 limits.job_budget_micros.map(u64::cast_signed),
+                created.pilot,
+                created.recipe.as_ref().map(|recipe| &recipe.name),
             ])?;
         sums.jobs.0.insert(told.job, (told.position(), told.at()));
         return Ok(());
@@ -113,6 +124,8 @@ fn apply(connection: &Connection, sums: &mut Sums, told: &Told<'_>) -> rusqlite:
             set(connection, told, "is_paused", false)
         }
         Event::Cancelled(_) => set(connection, told, "is_cancelled", true),
+        Event::Archived(_) => set(connection, told, "is_archived", true),
+        Event::Unarchived(_) => set(connection, told, "is_archived", false),
         Event::Finished(_) => set(connection, told, "is_finished", true),
         Event::TargetReopened(_) => set(connection, told, "is_finished", false),
         Event::BudgetChanged(changed) => {
@@ -229,5 +242,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         is_paused: row.get(13)?,
         is_cancelled: row.get(14)?,
         is_finished: row.get(15)?,
+        is_archived: row.get(16)?,
+        is_pilot: row.get(17)?,
+        recipe: row.get(18)?,
     })
 }

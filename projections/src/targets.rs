@@ -4,7 +4,7 @@ use cody_events::delivery::PrState;
 use cody_events::digest::{ObjectId, Sha256};
 use cody_events::event::Event;
 use cody_events::ids::{JobId, TargetNumber};
-use cody_events::job::{Created, TargetKind};
+use cody_events::job::{Created, Policy, TargetKind};
 use cody_events::outcome::{Outcome, ReopenReason, TargetReopened};
 use cody_events::status::{Delivery, Standing, TargetStatus};
 use cody_events::time::Timestamp;
@@ -16,7 +16,7 @@ use crate::{Projection, Sums, Told};
 
 pub const PROJECTION: Projection = Projection {
     name: "targets",
-    version: 3,
+    version: 4,
     tables: "
 CREATE TABLE targets (
     job BLOB NOT NULL,
@@ -41,6 +41,8 @@ CREATE TABLE targets (
     pull_request INTEGER,
     pull_request_url TEXT,
     pull_request_state TEXT,
+    is_reviewed INTEGER NOT NULL,
+    is_pilot_open INTEGER NOT NULL,
     PRIMARY KEY (job, target)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX targets_by_repository ON targets (repository, job);
@@ -52,7 +54,7 @@ CREATE INDEX targets_by_repository ON targets (repository, job);
 const COLUMNS: &str = "job, target, kind, repository, round, outcome, delivery, \
     is_paused OR is_job_paused, open_attempt, attempt_count, branch, base_commit, tree, diff_hash, \
     scan_position, finish_position, started_at, finished_at, pull_request, pull_request_url, \
-    pull_request_state";
+    pull_request_state, is_pilot_open";
 
 /// A target at a glance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +81,8 @@ pub struct TargetRow {
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
     pub pull_request: Option<PullRequest>,
+    /// Whether its job has a target that goes first, whose diff nobody has approved yet.
+    pub is_pilot_open: bool,
 }
 
 /// A pull request of a target.
@@ -97,6 +101,7 @@ impl TargetRow {
             outcome: self.outcome,
             delivery: self.delivery,
             has_begun: self.base_commit.is_some(),
+            waits_for_pilot: self.is_pilot_open,
         }
     }
 }
@@ -123,7 +128,7 @@ fn apply(connection: &Connection, _: &mut Sums, told: &Told<'_>) -> rusqlite::Re
         Event::DiffProduced(e) => rows.set(e.target, "diff_hash = ?3", &[&e.diff_hash.as_bytes()]),
         Event::TargetHeld(e) => rows.deliver(e.0.target, Delivery::Held),
         Event::DiffRejected(e) => rows.deliver(e.0.target, Delivery::Rejected),
-        Event::DiffApproved(e) => rows.deliver(e.0.target, Delivery::Pushing),
+        Event::DiffApproved(e) => rows.approve(e.0.target),
         Event::BranchPushed(e) => rows.deliver(e.target, Delivery::Pushing),
         Event::DeliveryFailed(e) => rows.deliver(e.target, Delivery::Failed),
         Event::PrOpened(e) => rows.set(
@@ -142,8 +147,19 @@ fn apply(connection: &Connection, _: &mut Sums, told: &Told<'_>) -> rusqlite::Re
         }
         Event::TargetFinished(e) => rows.set(
             e.target,
-            "outcome = ?3, finish_position = ?4, finished_at = ?5",
-            &[&Word(e.outcome), &told.position(), &told.at()],
+            "outcome = ?3, finish_position = ?4, finished_at = ?5,
+             delivery = CASE
+                 WHEN delivery = ?6 AND ?3 = ?7 AND (is_reviewed OR is_pilot_open) THEN ?8
+                 ELSE delivery
+             END",
+            &[
+                &Word(e.outcome),
+                &told.position(),
+                &told.at(),
+                &Word(Delivery::None),
+                &Word(Outcome::DiffReady),
+                &Word(Delivery::AwaitingApproval),
+            ],
         ),
         Event::TargetReopened(e) => rows.reopen(e),
         _ => Ok(()),
@@ -153,8 +169,8 @@ fn apply(connection: &Connection, _: &mut Sums, told: &Told<'_>) -> rusqlite::Re
 fn insert(connection: &Connection, told: &Told<'_>, created: &Created) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO targets (job, target, kind, repository, round, delivery, is_paused,
-             is_job_paused, attempt_count)
-         VALUES (?1, ?2, ?3, ?4, 1, ?5, 0, 0, 0)",
+             is_job_paused, attempt_count, is_reviewed, is_pilot_open)
+         VALUES (?1, ?2, ?3, ?4, 1, ?5, 0, 0, 0, ?6, ?7)",
     )?;
     for target in &created.targets {
         insert.execute(params![
@@ -163,6 +179,8 @@ fn insert(connection: &Connection, told: &Told<'_>, created: &Created) -> rusqli
             Word(target.kind),
             target.repository,
             Word(Delivery::None),
+            created.policy == Policy::Review && target.kind == TargetKind::Github,
+            created.pilot,
         ])?;
     }
     Ok(())
@@ -195,6 +213,22 @@ impl Rows<'_> {
 
     fn deliver(&self, target: TargetNumber, delivery: Delivery) -> rusqlite::Result<()> {
         self.set(target, "delivery = ?3", &[&Word(delivery)])
+    }
+
+    /// An approved diff is pushed where there is a place to push to. The first approval of a job lets
+    /// the targets go on that wait for it.
+    fn approve(&self, target: TargetNumber) -> rusqlite::Result<()> {
+        self.set(
+            target,
+            "delivery = CASE kind WHEN ?3 THEN ?4 ELSE ?5 END",
+            &[&Word(TargetKind::Github), &Word(Delivery::Pushing), &Word(Delivery::None)],
+        )?;
+        self.connection
+            .prepare_cached(
+                "UPDATE targets SET is_pilot_open = 0 WHERE job = ?1 AND is_pilot_open",
+            )?
+            .execute([Id(self.told.job)])?;
+        Ok(())
     }
 
     fn pause(&self, target: Option<TargetNumber>, paused: bool) -> rusqlite::Result<()> {
@@ -276,5 +310,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<TargetRow> {
         started_at: row.get::<_, Option<i64>>(16)?.map(Timestamp),
         finished_at: row.get::<_, Option<i64>>(17)?.map(Timestamp),
         pull_request,
+        is_pilot_open: row.get(21)?,
     })
 }

@@ -1,5 +1,6 @@
 //! Jobs read from the log, for verbs that show them. Nothing here writes or starts work.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -123,9 +124,11 @@ fn removed(created: &Created) -> CreatedPayload {
             .map(|target| cody_events::job::Location {
                 locator: target.repository.clone(),
                 branch: None,
+                notes: None,
             })
             .collect(),
         checks: Vec::new(),
+        variables: BTreeMap::new(),
     }
 }
 

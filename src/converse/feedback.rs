@@ -9,7 +9,7 @@ use cody_events::job::{CheckSource, CreatedPayload};
 use cody_events::raw::RawJson;
 
 use super::prompts;
-use crate::claude::blocks::tool_result;
+use crate::claude::blocks::{text_block, tool_result};
 use crate::job::ClaimProblem;
 use crate::job::MAX_REPAIRS;
 use crate::job::state::{Baseline, Job, Target};
@@ -148,6 +148,19 @@ pub fn refuse(
     };
     let result = finish_result(finish_id, words)?;
     Ok(skipped(target, attempt, phase, CheckSkip::ClaimRefused, CheckVerdict::Refused, result))
+}
+
+/// A person's comment, as Claude reads it next: the result of the `finish` that waits for one, or words
+/// of their own.
+pub fn changes_requested(
+    finish_id: Option<&str>,
+    comment: &str,
+) -> Result<RawJson, serde_json::Error> {
+    let words = prompts::changes_requested(comment);
+    match finish_id {
+        Some(id) => tool_result(id, &words, true),
+        None => text_block(&words),
+    }
 }
 
 fn skipped(

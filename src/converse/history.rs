@@ -94,9 +94,10 @@ impl History {
                 self.answer_finish(result);
             }
             Event::ChangesRequested(_) => {
-                let result =
-                    decode_payload::<ChangesRequested>(payload.ok_or(gone)?)?.finish_result;
-                self.answer_finish(result);
+                // The result of the open `finish`, or a text where nothing is open.
+                let block = decode_payload::<ChangesRequested>(payload.ok_or(gone)?)?.finish_result;
+                self.say(block.into_iter().collect());
+                self.finish_is_open = false;
             }
             _ => {}
         }

@@ -77,12 +77,19 @@ pub fn change_opening(
     context: &str,
     checks: &[String],
     has_dependencies: bool,
+    notes: Option<&str>,
 ) -> String {
     let (repository, branch) = (on_one_line(repository), on_one_line(branch));
     let mut text = format!("Repository: {repository} (branch {branch}), at /repo.\n\n{context}\n");
     text.push_str(&checks_note(checks));
     if has_dependencies {
         text.push_str(DEPENDENCIES);
+    }
+    if let Some(notes) = notes {
+        text.push_str(&format!(
+            "\nFor this repository the person who asks adds:\n\n{}\n",
+            revealed(notes.trim())
+        ));
     }
     text.push_str("\nBegin.");
     text
@@ -133,6 +140,16 @@ pub fn review_opening(
         revealed(claim),
         revealed(checks),
         fenced(&head(&revealed(patch), most))
+    )
+}
+
+/// What Claude is told when a person wants the change otherwise. A person's words are instructions, but
+/// no more so than the request itself.
+pub fn changes_requested(comment: &str) -> String {
+    format!(
+        "A person looked at the change and asks for more before it can be taken:\n\n{}\n\nDo that within \
+         the rules that you were given, and call `finish` again.",
+        revealed(comment.trim())
     )
 }
 

@@ -36,6 +36,8 @@ struct Brief {
     created: CreatedPayload,
     scanned: RepoScannedPayload,
     checks: Vec<String>,
+    /// What is said for this target alone.
+    notes: Option<String>,
 }
 
 impl Converser {
@@ -57,6 +59,7 @@ impl Converser {
             &brief.scanned.context,
             &brief.checks,
             job_state.fetch_dependencies,
+            brief.notes.as_deref(),
         );
         let (purpose, opening) = match patch {
             Some(patch) => (Purpose::Fresh, prompts::fresh_opening(&opening, patch)),
@@ -167,7 +170,9 @@ impl Converser {
             _ => return Err(missing("its job")),
         };
         let checks = super::feedback::commands(source, &created, &scanned);
-        Ok(Brief { repository, branch, created, scanned, checks })
+        let index = usize::try_from(target.0).unwrap_or(usize::MAX).wrapping_sub(1);
+        let notes = created.locations.get(index).and_then(|location| location.notes.clone());
+        Ok(Brief { repository, branch, created, scanned, checks, notes })
     }
 }
 

@@ -176,7 +176,10 @@ impl Dispatcher {
             for recorded in page {
                 let is_work = matches!(
                     Event::decode(&recorded.kind, recorded.schema_version, &recorded.facts),
-                    Ok(Event::Created(_) | Event::Resumed(_) | Event::TargetReopened(_))
+                    Ok(Event::Created(_)
+                        | Event::Resumed(_)
+                        | Event::TargetReopened(_)
+                        | Event::DiffApproved(_))
                 );
                 if let (true, Some(job)) = (is_work, JobId::from_stream(&recorded.stream)) {
                     self.take(job);
@@ -214,7 +217,8 @@ impl Dispatcher {
             && target.request.is_none()
             && !state.paused
             && !state.cancelled
-            && !target.paused;
+            && !target.paused
+            && !state.waits_for_pilot(target.number);
         if !is_waiting {
             return Ok(());
         }

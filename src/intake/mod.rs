@@ -11,6 +11,7 @@ mod reports;
 mod story;
 mod trees;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cody_events::attempt::Base as PinnedBase;
@@ -18,15 +19,17 @@ use cody_events::diff::{DiffProduced, DiffProducedPayload, Patch};
 use cody_events::digest::{ObjectId, Sha256};
 use cody_events::ids::{CommandId, JobId, TargetNumber};
 use cody_events::outcome::Outcome;
+use cody_events::shape::{DiffShape, MAX_KINDS, kind_of};
 use cody_events::tree::{Blob, ChangedEntry};
 
 use crate::app::{App, AppError, Asker};
 use crate::config::TreeConfig;
 use crate::git::{self, GitError, PackStore, RecordedTree, Touched};
-use crate::job::Command;
 use crate::job::command::FinishTarget;
+use crate::job::state::Job;
+use crate::job::{Command, unlike_pilot};
 use crate::scan::secrets::KnownSecrets;
-use crate::scan::{Scan, ScanLimits};
+use crate::scan::{Scan, ScanLimits, on_one_line};
 use crate::wire::{AskedTool, ToolsReport};
 
 use added_secrets::added_secrets;
@@ -66,6 +69,21 @@ struct Produced {
     touches: Touches,
     /// What looks like secrets in it, in words without them.
     secrets: Vec<String>,
+}
+
+impl Produced {
+    /// How it differs from the diff that was approved first, with the names of its kinds of files.
+    fn unlike_pilot(&self, job: Option<&Job>) -> Vec<String> {
+        let names: BTreeSet<String> = self
+            .payload
+            .files
+            .iter()
+            .map(|file| on_one_line(&kind_of(&file.path.display())).into_owned())
+            .take(MAX_KINDS)
+            .collect();
+        let names: Vec<String> = names.into_iter().collect();
+        job.map(|job| unlike_pilot(job, &self.facts, &names)).unwrap_or_default()
+    }
 }
 
 /// A target's tree as a worker needs it.
@@ -184,6 +202,7 @@ impl Intake {
             held.extend(evidence::held(outcome, target_state));
             held.extend(diff.touches.reasons(is_allowed));
             held.extend(added_secrets::reason(&diff.secrets));
+            held.extend(diff.unlike_pilot(state.job.as_ref()));
         }
         reasons.extend(held.iter().map(|reason| format!("Held for a person: {reason}")));
         let evidence = evidence::of(outcome, &story, target_state, reasons);
@@ -263,6 +282,7 @@ impl Intake {
             partial: outcome != Outcome::DiffReady,
             touches: touches.classes(),
             secret_count: u32::try_from(secrets.len()).unwrap_or(u32::MAX),
+            shape: Some(DiffShape::of(&files)),
         };
         let finish = story.finish.clone();
         let payload = DiffProducedPayload {

@@ -1,15 +1,16 @@
 //! The wishes that a job knows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cody_events::attempt::{AttemptEnd, AttemptReason, AttemptStarted, Base, Executor};
 use cody_events::diff::{DiffProduced, DiffProducedPayload};
+use cody_events::digest::Sha256;
 use cody_events::evidence::{
     ChecksRan, ChecksRanPayload, DependenciesFetched, DependenciesFetchedPayload, RepoScanned,
     RepoScannedPayload,
 };
 use cody_events::ids::{RequestId, TargetNumber};
-use cody_events::job::{By, CheckSource, Effort, Limits, Location, Policy, TargetKind};
+use cody_events::job::{By, CheckSource, Effort, Limits, Location, Policy, RecipeUse, TargetKind};
 use cody_events::outcome::Outcome;
 use cody_events::policy::PathClass;
 use cody_events::raw::RawJson;
@@ -83,6 +84,34 @@ pub enum Command {
     RecordTools(Box<(ToolsRan, ToolsRanPayload)>),
     RecordReview(Box<(DiffReviewed, DiffReviewedPayload)>),
     FinishTarget(Box<FinishTarget>),
+    ApproveDiff(ReviewedDiff),
+    RejectDiff(ReviewedDiff),
+    RequestChanges(Box<RequestChanges>),
+    /// Leave the job out of lists, or have it there again.
+    ArchiveJob {
+        archived: bool,
+        by: By,
+    },
+}
+
+/// A diff that somebody looked at, and what they say.
+#[derive(Debug, Clone)]
+pub struct ReviewedDiff {
+    pub target: TargetNumber,
+    /// What they saw; if it is another by now, nothing is recorded.
+    pub diff_hash: Sha256,
+    pub comment: String,
+    pub by: By,
+}
+
+/// Send a diff back.
+#[derive(Debug, Clone)]
+pub struct RequestChanges {
+    pub reviewed: ReviewedDiff,
+    /// The block by which Claude is told.
+    pub block: RawJson,
+    /// The worst price of one call at the smallest `max_tokens`, for the job's model.
+    pub floor_call_micros: u64,
 }
 
 /// Accept a job.
@@ -101,6 +130,10 @@ pub struct CreateJob {
     /// Classes of changes that a diff is not held for.
     pub allow: BTreeSet<PathClass>,
     pub fetch_dependencies: bool,
+    /// Whether one target goes first, and the others wait until its diff is approved.
+    pub pilot: bool,
+    /// The recipe that the prompt was made from, and what stood in its places.
+    pub recipe: Option<(RecipeUse, BTreeMap<String, String>)>,
     pub app_version: String,
     pub rules: CreateRules,
 }

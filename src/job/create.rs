@@ -38,6 +38,7 @@ pub(super) fn created(wish: &CreateJob) -> Result<Vec<Draft>, Rejection> {
             Checks::Given(commands) => commands.clone(),
             Checks::Detected | Checks::Off => Vec::new(),
         },
+        variables: wish.recipe.as_ref().map(|(_, variables)| variables.clone()).unwrap_or_default(),
     };
     Ok(vec![super::decide::draft(facts(wish), &payload)])
 }
@@ -59,6 +60,8 @@ fn facts(wish: &CreateJob) -> Created {
         skip_review: wish.skip_review,
         allow: wish.allow.iter().copied().collect(),
         fetch_dependencies: wish.fetch_dependencies,
+        pilot: wish.pilot,
+        recipe: wish.recipe.as_ref().map(|(recipe, _)| recipe.clone()),
         app_version: wish.app_version.clone(),
     }
 }

@@ -8,6 +8,7 @@ mod control;
 mod conversation;
 mod endings;
 mod evidence;
+mod review;
 
 use cody_events::event::{Draft, Facts};
 use cody_events::ids::{AttemptNumber, TargetNumber};
@@ -21,6 +22,7 @@ use control::{change_limits, pause, resume, retry};
 use conversation::{fail_call, permit_call, record_tools, record_turn, start_thread};
 use endings::{cancel, finish_target};
 use evidence::{record_checks, record_fetch, record_review, record_scan};
+use review::{approve, archive, reject, request_changes};
 
 /// What becomes of a wish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +116,10 @@ fn decide_in(job: &Job, command: &Command) -> Result<Vec<Draft>, Rejection> {
             record_review(job, facts, payload).map(|new| drafts(new, facts, payload))
         }
         Command::FinishTarget(finish) => finish_target(job, finish),
+        Command::ApproveDiff(reviewed) => approve(job, reviewed),
+        Command::RejectDiff(reviewed) => reject(job, reviewed),
+        Command::RequestChanges(request) => request_changes(job, request),
+        Command::ArchiveJob { archived, by } => archive(job, *archived, *by),
     }
 }
 

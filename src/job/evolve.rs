@@ -1,6 +1,7 @@
 //! The fold of events into the state. It never fails: what is in the log has happened.
 
 use cody_events::attempt::{AttemptEnd, AttemptReason};
+use cody_events::diff::DiffProduced;
 use cody_events::event::Event;
 use cody_events::evidence::{CheckPhase, CheckSkip, ChecksRan};
 use cody_events::ids::{
@@ -15,7 +16,8 @@ use cody_events::thread::{
 
 use super::money::{Money, OpenPermit};
 use super::state::{
-    Baseline, Claim, Job, JobState, OpenRequest, ProducedDiff, Scanned, Target, Thread,
+    ApprovedPilot, Baseline, Claim, DiffVerdict, Job, JobState, OpenRequest, ProducedDiff, Scanned,
+    Target, Thread,
 };
 use super::stuck::Progress;
 
@@ -44,9 +46,12 @@ impl Job {
             skip_review: created.skip_review,
             allow: created.allow.iter().copied().collect(),
             fetch_dependencies: created.fetch_dependencies,
+            pilot: created.pilot,
+            approved_pilot: None,
             paused: false,
             cancelled: false,
             finished: false,
+            archived: false,
             last_call_made: false,
             targets: created
                 .targets
@@ -113,20 +118,21 @@ impl Job {
             Event::ToolsRan(e) => self.with(e.target, |target| target.tools_ran(e)),
             Event::DiffReviewed(e) => self.with(e.target, |target| target.diff_reviewed(e)),
             Event::DiffProduced(e) => self.with(e.target, |target| {
-                target.diff = Some(ProducedDiff {
-                    tree: e.tree,
-                    diff_hash: e.diff_hash,
-                    byte_count: e.byte_count,
-                    partial: e.partial,
-                });
+                target.diff = Some(ProducedDiff::of(e));
+                target.shape = e.shape.clone();
+                target.verdict = None;
             }),
+            Event::DiffApproved(e) => self.approved(e.0.target),
+            Event::DiffRejected(e) => self.with(e.0.target, |target| {
+                target.verdict = Some(DiffVerdict::Rejected);
+            }),
+            Event::Archived(_) => self.archived = true,
+            Event::Unarchived(_) => self.archived = false,
             Event::TargetHeld(e) => self.with(e.0.target, |target| target.held = true),
             Event::TargetFinished(e) => self.with(e.target, |target| {
                 target.outcome = Some(e.outcome);
             }),
-            Event::DiffApproved(_)
-            | Event::DiffRejected(_)
-            | Event::ChangesRequested(_)
+            Event::ChangesRequested(_)
             | Event::BranchPushed(_)
             | Event::PrOpened(_)
             | Event::PrUpdated(_)
@@ -136,6 +142,21 @@ impl Job {
             | Event::TokenRevoked(_)
             | Event::SettingsChanged(_)
             | Event::EpochOpened(_) => {}
+        }
+    }
+
+    /// The first approval lets the targets that wait for it go on.
+    fn approved(&mut self, number: TargetNumber) {
+        let is_pilot = self.pilot_target() == Some(number);
+        self.with(number, |target| target.verdict = Some(DiffVerdict::Approved));
+        let target = self.targets.get(&number).filter(|_| is_pilot);
+        if let Some(diff) = target.and_then(|target| target.diff) {
+            self.approved_pilot = Some(ApprovedPilot {
+                target: number,
+                file_count: diff.file_count,
+                line_count: diff.line_count,
+                shape: target.and_then(|target| target.shape.clone()),
+            });
         }
     }
 
@@ -158,6 +179,20 @@ impl Job {
         match target {
             Some(number) => self.with(number, |target| target.paused = paused),
             None => self.paused = paused,
+        }
+    }
+}
+
+impl ProducedDiff {
+    /// What the rules need of a diff in the log.
+    pub(super) fn of(diff: &DiffProduced) -> Self {
+        Self {
+            tree: diff.tree,
+            diff_hash: diff.diff_hash,
+            byte_count: diff.byte_count,
+            file_count: u64::from(diff.file_count),
+            line_count: diff.added_line_count.saturating_add(diff.deleted_line_count),
+            partial: diff.partial,
         }
     }
 }
@@ -193,7 +228,9 @@ impl Target {
             fetches: 0,
             last_call_made: false,
             diff: None,
+            shape: None,
             held: false,
+            verdict: None,
             outcome: None,
         }
     }
@@ -203,6 +240,7 @@ impl Target {
         self.round = round;
         self.outcome = None;
         self.held = false;
+        self.verdict = None;
         if let Some(open) = &mut self.request {
             open.is_over = true;
         }
@@ -233,6 +271,7 @@ impl Target {
             self.claim = None;
             self.checked = None;
             self.diff = None;
+            self.shape = None;
             // Money and tokens are for the target as a whole; these are for one go at it.
             self.turns = 0;
             self.tool_ms = 0;

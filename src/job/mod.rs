@@ -13,6 +13,7 @@ mod decide;
 mod evolve;
 mod money;
 mod next_step;
+mod pilot;
 mod stuck;
 
 pub use command::Command;
@@ -20,6 +21,7 @@ pub use create::check;
 pub use decide::{Decision, decide};
 pub use money::Money;
 pub use next_step::{ClaimProblem, Conclusion, Leave, NextStep, next_step};
+pub use pilot::unlike_pilot;
 pub use rejection::{Rejection, RejectionCode};
 pub use state::JobState;
 pub use stuck::Progress;

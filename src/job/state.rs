@@ -11,6 +11,7 @@ use cody_events::ids::{
 use cody_events::job::{CheckSource, Effort, Limits, Policy, TargetKind};
 use cody_events::outcome::Outcome;
 use cody_events::policy::PathClass;
+use cody_events::shape::DiffShape;
 use cody_events::thread::{FinishOutcome, Purpose, ReviewVerdict, StopReason};
 
 use super::money::{Money, OpenPermit};
@@ -37,9 +38,14 @@ pub struct Job {
     pub skip_review: bool,
     pub allow: BTreeSet<PathClass>,
     pub fetch_dependencies: bool,
+    /// Whether one target goes first.
+    pub pilot: bool,
+    /// The diff that a person approved of the target that went first.
+    pub approved_pilot: Option<ApprovedPilot>,
     pub paused: bool,
     pub cancelled: bool,
     pub finished: bool,
+    pub archived: bool,
     /// Whether the one call that may overrun the job's own budget was made.
     pub last_call_made: bool,
     pub targets: BTreeMap<TargetNumber, Target>,
@@ -82,6 +88,23 @@ impl Job {
         let own = self.targets.get(&target).map_or(0, |target| self.own_remaining_micros(target));
         self.shared_remaining_micros().is_some_and(|shared| shared < own)
             && self.has_other_permits(target)
+    }
+
+    /// The target that goes first while no diff was approved, if one does: the first that has something
+    /// to change.
+    pub fn pilot_target(&self) -> Option<TargetNumber> {
+        if !self.pilot || self.approved_pilot.is_some() {
+            return None;
+        }
+        let has_nothing = |target: &&Target| {
+            matches!(target.outcome, Some(Outcome::AlreadyCompliant | Outcome::NotApplicable))
+        };
+        self.targets.values().find(|target| !has_nothing(target)).map(|target| target.number)
+    }
+
+    /// Whether `target` has to wait until the diff of another one is approved.
+    pub fn waits_for_pilot(&self, target: TargetNumber) -> bool {
+        self.pilot_target().is_some_and(|pilot| pilot != target)
     }
 
     /// Why no further response of Claude may be asked for, apart from money; nothing if one may.
@@ -185,7 +208,11 @@ pub struct Target {
     /// Whether the one call that a spent budget allows was made.
     pub last_call_made: bool,
     pub diff: Option<ProducedDiff>,
+    /// The shape of that diff.
+    pub shape: Option<DiffShape>,
     pub held: bool,
+    /// What a person, or the policy, said of that diff.
+    pub verdict: Option<DiffVerdict>,
     pub outcome: Option<Outcome>,
 }
 
@@ -212,6 +239,14 @@ impl Target {
     pub fn lacks_sandbox(&self) -> bool {
         let works = self.sandbox.is_some_and(|backend| backend != SandboxBackend::None);
         !works || self.claim.as_ref().is_some_and(|claim| claim.lacked_sandbox)
+    }
+
+    /// Whether a branch of its repository can be pushed and become a pull request.
+    pub fn has_place_to_push(&self) -> bool {
+        match self.kind {
+            TargetKind::Github => true,
+            TargetKind::Url | TargetKind::Local => false,
+        }
     }
 
     /// Whether the recorded tree differs from the base.
@@ -292,5 +327,26 @@ pub struct ProducedDiff {
     pub tree: ObjectId,
     pub diff_hash: Sha256,
     pub byte_count: u64,
+    pub file_count: u64,
+    /// Lines added and deleted.
+    pub line_count: u64,
     pub partial: bool,
+}
+
+/// What was said of a diff.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiffVerdict {
+    Approved,
+    Rejected,
+}
+
+/// What the diffs of the other targets are compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovedPilot {
+    pub target: TargetNumber,
+    pub file_count: u64,
+    /// Lines added and deleted.
+    pub line_count: u64,
+    /// Nothing if the diff was recorded without one.
+    pub shape: Option<DiffShape>,
 }

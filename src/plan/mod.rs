@@ -76,6 +76,7 @@ impl Planner<'_> {
     pub fn plan(&self, request: &JobRequest) -> Result<CreateJob, Rejection> {
         self.check_secrets(request)?;
         self.check_registries(request)?;
+        check_notes(request)?;
         let branch = request.branch.as_deref().map(str::trim).filter(|branch| !branch.is_empty());
         if let Some(branch) = branch {
             check_branch(branch)?;
@@ -83,7 +84,7 @@ impl Planner<'_> {
         let targets = request
             .repositories
             .iter()
-            .map(|text| self.target(text, branch))
+            .map(|text| self.target(text, branch, request.repository_notes.get(text)))
             .collect::<Result<Vec<_>, _>>()?;
         let model = request.model.clone().unwrap_or_else(|| self.job.model.clone());
         let (standing, floor_call_micros) = self.standing(&model, request.prompt.len());
@@ -105,6 +106,8 @@ impl Planner<'_> {
             skip_review: request.no_review,
             allow: request.allow.iter().copied().collect(),
             fetch_dependencies: request.fetch_dependencies,
+            pilot: request.pilot.unwrap_or(self.job.pilot),
+            recipe: None,
             app_version: env!("CARGO_PKG_VERSION").to_owned(),
             rules: CreateRules {
                 max_targets: self.job.max_targets,
@@ -133,7 +136,8 @@ impl Planner<'_> {
         let prompt = [("The prompt", request.prompt.as_str())];
         let notes = request.notes.iter().map(|notes| ("The notes", notes.as_str()));
         let checks = request.checks.iter().map(|check| ("A check", check.as_str()));
-        for (what, text) in prompt.into_iter().chain(notes).chain(checks) {
+        let own = request.repository_notes.values().map(|notes| ("A note", notes.as_str()));
+        for (what, text) in prompt.into_iter().chain(notes).chain(checks).chain(own) {
             if let Some(found) = secrets::find_all(text, None, &known).first() {
                 return Err(Rejection::new(
                     RejectionCode::SecretInRequest,
@@ -205,7 +209,12 @@ impl Planner<'_> {
         ))
     }
 
-    fn target(&self, text: &str, branch: Option<&str>) -> Result<NewTarget, Rejection> {
+    fn target(
+        &self,
+        text: &str,
+        branch: Option<&str>,
+        notes: Option<&String>,
+    ) -> Result<NewTarget, Rejection> {
         let locator = Locator::parse(text, &self.git.allowed_hosts).map_err(|error| {
             match (&error, &self.local_paths) {
                 // Whether there is something outside the roots is nobody's business.
@@ -220,10 +229,42 @@ impl Planner<'_> {
         Ok(NewTarget {
             kind: locator.kind(),
             repository: locator.display_name(),
-            location: Location { locator: locator.normalised(), branch: branch.map(str::to_owned) },
+            location: Location {
+                locator: locator.normalised(),
+                branch: branch.map(str::to_owned),
+                notes: notes.filter(|notes| !notes.trim().is_empty()).cloned(),
+            },
             identity: identity(&locator),
         })
     }
+}
+
+/// Notes are for a repository of the job, and short enough to be read with its prompt.
+fn check_notes(request: &JobRequest) -> Result<(), Rejection> {
+    const MAX_BYTES: usize = 16 * 1024;
+    for (repository, notes) in &request.repository_notes {
+        if !request.repositories.contains(repository) {
+            return Err(Rejection::new(
+                RejectionCode::BadNotes,
+                format!(
+                    "There are notes for `{}`, which is no repository of the job.",
+                    repository.escape_debug()
+                ),
+                "Spell it in both places alike.",
+            ));
+        }
+        if notes.len() > MAX_BYTES {
+            return Err(Rejection::new(
+                RejectionCode::BadNotes,
+                format!(
+                    "The notes for `{repository}` have {} bytes; the limit is {MAX_BYTES}.",
+                    notes.len()
+                ),
+                "Shorten them, or put the details into a file of the repository.",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What two spellings of one repository have in common; a local one may be named by its `.git`.

@@ -1,6 +1,8 @@
 //! What somebody asks for, in words of their own: the form of `job.toml`, and what doors fill in.
 //! Nothing is checked here but the shape.
 
+use std::collections::BTreeMap;
+
 use super::LimitsRequest;
 use cody_events::job::{Effort, Policy};
 use cody_events::policy::PathClass;
@@ -66,6 +68,15 @@ pub struct JobRequest {
     /// Whether what the repositories depend on is fetched before their commands run, from the hosts
     /// that the server allows.
     pub fetch_dependencies: bool,
+    /// Whether one repository goes first, and the others wait until a person approved its diff; nothing
+    /// means as the server does.
+    pub pilot: Option<bool>,
+    /// A recipe, whose prompt, checks and policy the job takes where it gives none.
+    pub recipe: Option<String>,
+    /// What stands in the places of the recipe's variables.
+    pub variables: BTreeMap<String, String>,
+    /// What Claude is told for one repository alone, by the repository as it is named above.
+    pub repository_notes: BTreeMap<String, String>,
 }
 
 impl JobRequest {

@@ -89,7 +89,7 @@ fn a_request_becomes_a_command_with_all_defaults_filled_in() {
     let target = |kind, repository: &str, locator: &str, identity: &str| NewTarget {
         kind,
         repository: repository.to_owned(),
-        location: Location { locator: locator.to_owned(), branch: None },
+        location: Location { locator: locator.to_owned(), branch: None, notes: None },
         identity: identity.to_owned(),
     };
     assert_eq!(

@@ -91,6 +91,8 @@ pub fn created() -> Created {
         bash: false,
         skip_review: false,
         fetch_dependencies: false,
+        pilot: false,
+        recipe: None,
         allow: Vec::new(),
         app_version: "0".to_owned(),
     }

@@ -5,7 +5,7 @@ use cody_events::delivery::{
 };
 use cody_events::event::Event;
 use cody_events::ids::{RoundNumber, TargetNumber};
-use cody_events::job::By;
+use cody_events::job::{Archived, By, Unarchived};
 use cody_events::outcome::{
     Finished, FinishedTarget, Outcome, ReopenReason, TargetFinished, TargetFinishedPayload,
     TargetReopened,
@@ -14,6 +14,7 @@ use cody_events::system::{
     EpochOpened, PayloadRedacted, Scope, SettingsChanged, SettingsChangedPayload, TokenCreated,
     TokenCreatedPayload, TokenRevoked,
 };
+use cody_events::time::Timestamp;
 
 use super::started::reason;
 use super::{Golden, bare, hash, object, with};
@@ -72,11 +73,14 @@ pub fn all() -> Vec<Golden> {
             targets: vec![finished(1, Outcome::DiffReady), finished(2, Outcome::AlreadyCompliant)],
             cost_micros: 15_432,
         }),
+        bare(Archived { by: By::Person }),
+        bare(Unarchived { by: By::Person }),
         with(PayloadRedacted { position: 7, by: By::Person }, &reason("a password was in it")),
         with(
             TokenCreated {
                 token_id: "t1".to_owned(),
                 scopes: vec![Scope::Read, Scope::Run],
+                expires_at: Some(Timestamp(1_800_000_000_000_000)),
                 by: By::Person,
             },
             &TokenCreatedPayload { name: "dashboard".to_owned() },
@@ -106,6 +110,12 @@ pub fn largest() -> Vec<Event> {
     let scopes = vec![Scope::Read, Scope::Run, Scope::Approve, Scope::Admin];
     vec![
         SettingsChanged { settings, by: By::Person }.into(),
-        TokenCreated { token_id: "t".repeat(64), scopes, by: By::Person }.into(),
+        TokenCreated {
+            token_id: "t".repeat(64),
+            scopes,
+            expires_at: Some(Timestamp(i64::from(u32::MAX) * 1_000_000)),
+            by: By::Person,
+        }
+        .into(),
     ]
 }

@@ -9,6 +9,7 @@ use cody_events::ids::{RoundNumber, TargetNumber};
 use cody_events::job::By;
 use cody_events::outcome::{Finished, FinishedTarget, Outcome};
 use cody_events::policy::PathClass;
+use cody_events::shape::{Area, DiffShape, KindMark};
 use serde_json::json;
 
 use super::{Golden, hash, object, path, raw, with};
@@ -56,6 +57,13 @@ fn produced() -> Golden {
         partial: true,
         touches: vec![PathClass::Lockfiles],
         secret_count: 1,
+        shape: Some(DiffShape {
+            added: 1,
+            modified: 2,
+            areas: vec![Area::Dependencies, Area::Code],
+            kinds: vec![KindMark::of(".rs"), KindMark::of(".lock")],
+            ..DiffShape::default()
+        }),
     };
     let file = |name: &str, change, binary| ChangedFile {
         path: path(name),

@@ -13,7 +13,7 @@ use cody_events::evidence::{
 use cody_events::ids::{AttemptNumber, RequestId, RoundNumber, TargetNumber};
 use cody_events::job::{
     BudgetChanged, By, Cancelled, CheckSource, Created, CreatedPayload, CreatedTarget, Effort,
-    Limits, Location, Paused, Policy, ReasonPayload, Resumed, SharedLimits, TargetKind,
+    Limits, Location, Paused, Policy, ReasonPayload, RecipeUse, Resumed, SharedLimits, TargetKind,
 };
 use cody_events::policy::PathClass;
 use serde_json::json;
@@ -88,16 +88,23 @@ fn created() -> Golden {
         skip_review: true,
         allow: vec![PathClass::Lockfiles, PathClass::Binaries],
         fetch_dependencies: true,
+        pilot: true,
+        recipe: Some(RecipeUse { name: "replace-call".to_owned(), digest: hash(12) }),
         app_version: "0.1.0".to_owned(),
     };
     let payload = CreatedPayload {
         prompt: "Replace print by logging.\nKeep the wording.".to_owned(),
         notes: Some("asked by the platform team".to_owned()),
         locations: vec![
-            Location { locator: "acme/billing".to_owned(), branch: Some("develop".to_owned()) },
-            Location { locator: "/home/ada/slug".to_owned(), branch: None },
+            Location {
+                locator: "acme/billing".to_owned(),
+                branch: Some("develop".to_owned()),
+                notes: Some("Its tests are slow.".to_owned()),
+            },
+            Location { locator: "/home/ada/slug".to_owned(), branch: None, notes: None },
         ],
         checks: vec!["python3 -m unittest".to_owned()],
+        variables: [("old".to_owned(), "print".to_owned())].into(),
     };
     with(facts, &payload)
 }
@@ -246,7 +253,7 @@ pub fn largest() -> Vec<Event> {
     let targets = (1..=20).map(|number| CreatedTarget {
         number: TargetNumber(number),
         kind: TargetKind::Github,
-        repository: format!("{}/{}", "o".repeat(39), "n".repeat(80)),
+        repository: format!("{}/{}", "o".repeat(39), "n".repeat(70)),
     });
     let limits = Limits {
         budget_micros: u64::MAX,
@@ -291,6 +298,8 @@ pub fn largest() -> Vec<Event> {
             bash: false,
             skip_review: true,
             fetch_dependencies: true,
+            pilot: true,
+            recipe: Some(RecipeUse { name: "r".repeat(64), digest: hash(12) }),
             allow: PathClass::ALL.to_vec(),
             app_version: "v".repeat(16),
         }

@@ -189,6 +189,8 @@ pub fn created(targets: u32) -> Created {
         bash: true,
         skip_review: false,
         fetch_dependencies: false,
+        pilot: false,
+        recipe: None,
         allow: Vec::new(),
         app_version: "0.1.0".to_owned(),
     }
@@ -344,6 +346,7 @@ fn produced(target: u32, hash: u8) -> DiffProduced {
         partial: false,
         touches: Vec::new(),
         secret_count: 0,
+        shape: None,
     }
 }
 

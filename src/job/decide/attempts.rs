@@ -28,6 +28,13 @@ pub(super) fn request_attempt(
             "Resume it first.",
         ));
     }
+    if let Some(pilot) = job.pilot_target().filter(|pilot| *pilot != number) {
+        return Err(Rejection::new(
+            RejectionCode::WaitsForPilot,
+            format!("Target {number} waits until the diff of target {pilot} is approved."),
+            "Approve that diff first.",
+        ));
+    }
     match &target.request {
         Some(open) if open.request == request => return Ok(Vec::new()),
         Some(_) => {

@@ -97,7 +97,7 @@ pub(super) fn change_limits(
 }
 
 /// Whether the rules would let a stopped target make a call under the limits of `raised`.
-fn may_go_on(raised: &Job, target: &Target, floor_call_micros: u64) -> bool {
+pub(super) fn may_go_on(raised: &Job, target: &Target, floor_call_micros: u64) -> bool {
     let mut open = target.clone();
     open.outcome = None;
     let is_spent =
@@ -209,7 +209,7 @@ pub(super) fn retry(
     Ok(changed.into_iter().chain(reopened).collect())
 }
 
-fn reopened_draft(target: &Target, why: ReopenReason, by: By, reason: &str) -> Draft {
+pub(super) fn reopened_draft(target: &Target, why: ReopenReason, by: By, reason: &str) -> Draft {
     let facts = TargetReopened { target: target.number, round: target.round.next(), why, by };
     draft(facts, &reason_payload(reason))
 }

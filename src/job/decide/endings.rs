@@ -2,11 +2,11 @@
 //! is made is the intake's business.
 
 use cody_events::diff::{
-    CommentPayload, DiffProduced, DiffProducedPayload, JudgedDiff, TargetHeld,
+    CommentPayload, DiffApproved, DiffProduced, DiffProducedPayload, JudgedDiff, TargetHeld,
 };
 use cody_events::event::Draft;
 use cody_events::ids::TargetNumber;
-use cody_events::job::{By, Cancelled, ReasonPayload};
+use cody_events::job::{By, Cancelled, Policy, ReasonPayload};
 use cody_events::outcome::{
     Finished, FinishedTarget, Outcome, TargetFinished, TargetFinishedPayload,
 };
@@ -14,6 +14,7 @@ use cody_events::outcome::{
 use super::{draft, find_target, out_of_order};
 use crate::job::command::FinishTarget;
 use crate::job::next_step::{NextStep, work};
+use crate::job::pilot::unlike_pilot;
 use crate::job::rejection::{Rejection, RejectionCode};
 use crate::job::state::{Job, ProducedDiff, Target};
 
@@ -40,7 +41,7 @@ pub(super) fn cancel(
         if let Some((facts, payload)) = diffs.iter().find(|(d, _)| d.target == target.number) {
             check_diff(target, Outcome::Cancelled, facts)?;
             drafts.push(draft(facts.clone(), payload));
-            cancelled.diff = Some(produced(facts));
+            cancelled.diff = Some(ProducedDiff::of(facts));
         }
         drafts.push(finished_draft(&cancelled, Outcome::Cancelled, evidence));
     }
@@ -56,6 +57,7 @@ pub(super) fn finish_target(job: &Job, finish: &FinishTarget) -> Result<Vec<Draf
     check_concluded(job, target, finish)?;
     let mut drafts = Vec::new();
     let mut finished = target.clone();
+    let mut policy = None;
     if let Some((facts, payload)) = &finish.diff {
         check_diff(target, finish.outcome, facts)?;
         drafts.push(draft(facts.clone(), payload));
@@ -66,24 +68,17 @@ pub(super) fn finish_target(job: &Job, finish: &FinishTarget) -> Result<Vec<Draf
         if !reasons.is_empty() {
             drafts.push(held_draft(facts, reasons.join("\n")));
         }
-        finished.diff = Some(produced(facts));
+        finished.diff = Some(ProducedDiff::of(facts));
+        policy = approved_by_policy(job, target, finish.outcome, facts, reasons.is_empty());
     }
     drafts.push(finished_draft(&finished, finish.outcome, finish.evidence.clone()));
+    drafts.extend(policy);
     let others_done =
         job.targets.values().all(|t| t.number == finish.target || t.outcome.is_some());
     if others_done {
         drafts.push(job_finished(job, Some(finish.target), finish.outcome));
     }
     Ok(drafts)
-}
-
-fn produced(diff: &DiffProduced) -> ProducedDiff {
-    ProducedDiff {
-        tree: diff.tree,
-        diff_hash: diff.diff_hash,
-        byte_count: diff.byte_count,
-        partial: diff.partial,
-    }
 }
 
 /// What rests on claims, checks and reviews is recorded only where the rules conclude it; that work
@@ -147,18 +142,44 @@ fn reasons_to_hold(
         reasons.push("It adds what looks like a secret.".to_owned());
     }
     reasons.extend(touched.map(|class| format!("It touches `{class}`, which its job allows not.")));
+    reasons.extend(unlike_pilot(job, diff, &[]));
     reasons
 }
 
-fn held_draft(diff: &DiffProduced, reason: String) -> Draft {
-    let judged = JudgedDiff {
+/// Nobody is asked about a diff that has nothing against it, if its job says so. The diff that others
+/// wait for is a person's to approve under every policy.
+fn approved_by_policy(
+    job: &Job,
+    target: &Target,
+    outcome: Outcome,
+    diff: &DiffProduced,
+    is_free: bool,
+) -> Option<Draft> {
+    let is_approved = is_free
+        && job.policy == Policy::Auto
+        && outcome == Outcome::DiffReady
+        && target.has_place_to_push()
+        && job.pilot_target().is_none();
+    let approval = || DiffApproved(judged(diff, By::Policy));
+    is_approved
+        .then(|| draft(approval(), &CommentPayload { comment: String::new(), finish_result: None }))
+}
+
+fn judged(diff: &DiffProduced, by: By) -> JudgedDiff {
+    JudgedDiff {
         target: diff.target,
         base_commit: diff.base_commit,
         tree: diff.tree,
         diff_hash: diff.diff_hash,
-        by: By::Server,
-    };
-    draft(TargetHeld(judged), &CommentPayload { comment: reason, finish_result: None })
+        by,
+    }
+}
+
+fn held_draft(diff: &DiffProduced, reason: String) -> Draft {
+    draft(
+        TargetHeld(judged(diff, By::Server)),
+        &CommentPayload { comment: reason, finish_result: None },
+    )
 }
 
 fn finished_draft(target: &Target, outcome: Outcome, evidence: Vec<String>) -> Draft {

@@ -69,6 +69,8 @@ pub fn created(targets: u32) -> Created {
         skip_review: false,
         fetch_dependencies: false,
         allow: Vec::new(),
+        pilot: false,
+        recipe: None,
         app_version: "0.1.0".to_owned(),
     }
 }
@@ -313,6 +315,7 @@ impl On {
             partial,
             touches: Vec::new(),
             secret_count: 0,
+            shape: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a job must be to be accepted.
 
+use std::collections::BTreeMap;
+
 use cody_events::job::{CheckSource, Created, CreatedPayload, Limits, Location};
 
 use super::build::{created, limits};
@@ -21,7 +23,7 @@ fn a_good_wish_is_accepted_with_what_the_person_wrote_in_the_payload() {
     let when = given([]).when(create(wish));
     let payload: CreatedPayload =
         serde_json::from_str(when.drafts()[0].payload.as_deref().unwrap()).unwrap();
-    let location = |name: &str| Location { locator: name.to_owned(), branch: None };
+    let location = |name: &str| Location { locator: name.to_owned(), branch: None, notes: None };
     assert_eq!(
         payload,
         CreatedPayload {
@@ -29,6 +31,7 @@ fn a_good_wish_is_accepted_with_what_the_person_wrote_in_the_payload() {
             notes: Some("For the audit.".to_owned()),
             locations: vec![location("acme/app-1"), location("acme/app-2")],
             checks: vec!["npm test".to_owned()],
+            variables: BTreeMap::new(),
         }
     );
     when.then([facts.into()]).when(create(super::wishes::wish(2))).rejected(JobExists);

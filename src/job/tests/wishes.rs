@@ -26,7 +26,11 @@ pub fn wish(targets: u32) -> CreateJob {
             .map(|number| NewTarget {
                 kind: TargetKind::Github,
                 repository: format!("acme/app-{number}"),
-                location: Location { locator: format!("acme/app-{number}"), branch: None },
+                location: Location {
+                    locator: format!("acme/app-{number}"),
+                    branch: None,
+                    notes: None,
+                },
                 identity: format!("github.com/acme/app-{number}"),
             })
             .collect(),
@@ -39,6 +43,8 @@ pub fn wish(targets: u32) -> CreateJob {
         skip_review: false,
         fetch_dependencies: false,
         allow: std::collections::BTreeSet::new(),
+        pilot: false,
+        recipe: None,
         app_version: "0.1.0".to_owned(),
         rules: CreateRules {
             max_targets: 5,
