@@ -8,12 +8,15 @@ use std::time::Duration;
 use cody_events::envelope::{Door, NewEvent, Recorded};
 use cody_events::event::{DecodeError, Draft, Event, Facts, decode_payload};
 use cody_events::ids::{CommandId, EventId, JobId};
+use cody_events::job::Created;
+use cody_projections::{Answer, Connection};
 use lru::LruCache;
 
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::job::{Command, Decision, JobState, Rejection, decide};
-use crate::store::{Append, Appended, Expected, Log, LogError};
+use crate::store::views::{Views, ViewsError};
+use crate::store::{Append, Appended, Expected, Log, LogError, UniqueKey};
 
 /// How many events one page of a stream's catch-up holds.
 const PAGE: usize = 500;
@@ -37,6 +40,8 @@ pub struct App {
     states: Mutex<LruCache<JobId, Arc<tokio::sync::Mutex<JobState>>>>,
     /// How many of them are kept when nobody uses them.
     most_states: NonZeroUsize,
+    /// What the log means; nothing where only commands are carried out.
+    views: Option<Arc<Views>>,
     /// Whether nobody else writes, so that a state that was read once is known from then on.
     is_sole_writer: bool,
 }
@@ -62,6 +67,8 @@ pub struct Executed {
     pub is_new: bool,
     /// The position of the last event added, or of the log's head.
     pub position: u64,
+    /// Whose stream has them: the job of the command, but where its key named another before.
+    pub job: JobId,
 }
 
 /// Why a command was not carried out, or a read gave nothing.
@@ -77,6 +84,10 @@ pub enum AppError {
     Decode(#[from] DecodeError),
     #[error("the facts could not be written as JSON")]
     Render(#[from] serde_json::Error),
+    #[error(transparent)]
+    Views(#[from] ViewsError),
+    #[error("the views are not open here")]
+    NoViews,
     #[error("the stream of job {0} kept changing under the command")]
     Contended(JobId),
 }
@@ -85,11 +96,12 @@ impl AppError {
     /// Whether another time would do: the log could not be read or written just now.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Log(LogError::Unavailable(_)) | Self::Contended(_) => true,
+            Self::Log(LogError::Unavailable(_)) | Self::Contended(_) | Self::Views(_) => true,
             Self::Log(LogError::Rejected { .. } | LogError::Damaged { .. })
             | Self::Rejected(_)
             | Self::Fenced
             | Self::Decode(_)
+            | Self::NoViews
             | Self::Render(_) => false,
         }
     }
@@ -98,8 +110,8 @@ impl AppError {
     pub fn is_broken(&self) -> bool {
         match self {
             Self::Log(error) => error.is_broken(),
-            Self::Decode(_) | Self::Render(_) => true,
-            Self::Contended(_) | Self::Rejected(_) | Self::Fenced => false,
+            Self::Decode(_) | Self::Render(_) | Self::NoViews => true,
+            Self::Views(_) | Self::Contended(_) | Self::Rejected(_) | Self::Fenced => false,
         }
     }
 }
@@ -120,7 +132,12 @@ impl App {
         states: NonZeroUsize,
     ) -> Self {
         let (most_states, states) = (states, Mutex::new(LruCache::unbounded()));
-        Self { log, clock, entropy, states, most_states, is_sole_writer: false }
+        Self { log, clock, entropy, states, most_states, views: None, is_sole_writer: false }
+    }
+
+    /// The same shell, which can be asked what the log means.
+    pub fn with_views(self, views: Arc<Views>) -> Self {
+        Self { views: Some(views), ..self }
     }
 
     /// The same shell in the process that holds the log: what is in the log comes from here.
@@ -143,6 +160,28 @@ impl App {
         &self.entropy
     }
 
+    /// Asks the views.
+    pub async fn ask<R, W>(&self, work: W) -> Result<R, AppError>
+    where
+        R: Send + 'static,
+        W: FnOnce(&Connection) -> Answer<R> + Send + 'static,
+    {
+        Ok(self.views.as_ref().ok_or(AppError::NoViews)?.read(work).await?)
+    }
+
+    /// Waits a little until the views show what stands at `position`; tells whether they do.
+    pub async fn shows(&self, position: u64) -> bool {
+        match &self.views {
+            Some(views) => views.at_least(position).await,
+            None => false,
+        }
+    }
+
+    /// How far along the log the views are.
+    pub fn shown_position(&self) -> u64 {
+        self.views.as_ref().map_or(0, |views| views.position())
+    }
+
     /// Carries out `command`, once for each `id`.
     pub async fn execute(
         &self,
@@ -150,6 +189,18 @@ impl App {
         id: CommandId,
         command: Command,
         asker: &Asker,
+    ) -> Result<Executed, AppError> {
+        self.execute_once(job, id, command, asker, None).await
+    }
+
+    /// The same, and once for each `key`: who asks again with it is told what became of it first.
+    pub async fn execute_once(
+        &self,
+        job: JobId,
+        id: CommandId,
+        command: Command,
+        asker: &Asker,
+        key: Option<UniqueKey>,
     ) -> Result<Executed, AppError> {
         let slot = self.slot(job);
         let mut state = slot.lock().await;
@@ -161,18 +212,21 @@ impl App {
                     return Ok(Executed {
                         is_new: false,
                         position: self.log.head().await?.position,
+                        job,
                     });
                 }
                 // What a command made may be why it is refused when it comes again.
                 Decision::Rejected(rejection) => {
                     let first = self.log.find_event(EventId::derived(id, 0)).await?;
                     return match first.filter(|event| event.stream == job.stream()) {
-                        Some(event) => Ok(Executed { is_new: false, position: event.position }),
+                        Some(event) => {
+                            Ok(Executed { is_new: false, position: event.position, job })
+                        }
                         None => Err(rejection.into()),
                     };
                 }
             };
-            let appended = self.append(job, id, &state, &drafts, asker).await;
+            let appended = self.append(job, id, &state, &drafts, asker, key.clone()).await;
             if appended.is_err() {
                 // It may be in the log all the same: who asks next reads what is there.
                 *state = JobState::default();
@@ -182,11 +236,12 @@ impl App {
                     for draft in &drafts {
                         state.evolve(&draft.event);
                     }
-                    return Ok(Executed { is_new: true, position: last_position });
+                    return Ok(Executed { is_new: true, position: last_position, job });
                 }
-                Appended::Duplicate { last_position, .. } => {
+                Appended::Duplicate { last_position, stream, .. } => {
                     *state = JobState::default();
-                    return Ok(Executed { is_new: false, position: last_position });
+                    let job = JobId::from_stream(&stream).unwrap_or(job);
+                    return Ok(Executed { is_new: false, position: last_position, job });
                 }
                 Appended::Conflict { .. } => *state = JobState::default(),
                 Appended::Fenced { .. } => return Err(AppError::Fenced),
@@ -274,6 +329,16 @@ impl App {
         }
     }
 
+    /// How `job` began, if it did: its first event, and the facts of it.
+    pub async fn created(&self, job: JobId) -> Result<Option<(Recorded, Created)>, AppError> {
+        let first = self.log.read_stream(&job.stream(), 1, 1).await?.into_iter().next();
+        let Some(recorded) = first else { return Ok(None) };
+        match Event::decode(&recorded.kind, recorded.schema_version, &recorded.facts)? {
+            Event::Created(created) => Ok(Some((recorded, created))),
+            _ => Ok(None),
+        }
+    }
+
     /// The latest event of `job` that `fits`, read from the end: what is looked for is recent.
     pub async fn find_last(
         &self,
@@ -315,6 +380,11 @@ impl App {
     /// A command id that no other command has.
     pub fn new_command_id(&self) -> CommandId {
         CommandId(self.entropy.uuid_v7(self.clock.now()))
+    }
+
+    /// The id of a job that is about to be asked for.
+    pub fn new_job_id(&self) -> JobId {
+        JobId(self.entropy.uuid_v7(self.clock.now()))
     }
 
     fn new_event(&self, draft: &Draft) -> Result<NewEvent, serde_json::Error> {
@@ -360,6 +430,7 @@ impl App {
         state: &JobState,
         drafts: &[Draft],
         asker: &Asker,
+        unique_key: Option<UniqueKey>,
     ) -> Result<Appended, AppError> {
         let events =
             drafts.iter().map(|draft| self.new_event(draft)).collect::<Result<Vec<_>, _>>()?;
@@ -374,7 +445,7 @@ impl App {
             actor: asker.actor.clone(),
             door: asker.door,
             correlation_id: Some(job.0),
-            unique_key: None,
+            unique_key,
             events,
         };
         Ok(self.log.append(append).await?)

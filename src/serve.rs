@@ -165,8 +165,9 @@ impl Server {
         let views = Views::open(&config.data_dir, Arc::clone(&as_log), Arc::clone(&side)).await?;
         let term = Duration::from_millis(config.dispatch.lease_ms);
         let leases = Arc::new(Leases::new(Arc::clone(&side), Arc::clone(&clock), term));
+        let views = Arc::new(views);
         let app = App::new(as_log, clock, Arc::clone(&entropy), STATES);
-        let app = Arc::new(app.as_sole_writer());
+        let app = Arc::new(app.as_sole_writer().with_views(Arc::clone(&views)));
         open_epoch(&app, &log).await?;
         let packs = PackStore::new(config.data_dir.join("packs"));
         let intake = Arc::new(Intake::new(
@@ -219,7 +220,6 @@ impl Server {
             executor,
             options,
         ));
-        let views = Arc::new(views);
         let local = ControlDoor {
             control: Arc::clone(&control),
             take: {

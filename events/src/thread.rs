@@ -160,6 +160,21 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Both together.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            cache_read_tokens: self.cache_read_tokens.saturating_add(other.cache_read_tokens),
+            cache_write_5m_tokens: self
+                .cache_write_5m_tokens
+                .saturating_add(other.cache_write_5m_tokens),
+            cache_write_1h_tokens: self
+                .cache_write_1h_tokens
+                .saturating_add(other.cache_write_1h_tokens),
+        }
+    }
+
     /// All tokens that went in, cached or not.
     pub fn input_total(&self) -> u64 {
         self.input_tokens

@@ -200,6 +200,51 @@ pub fn page(
         .collect()
 }
 
+/// Which jobs a list has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// With a target of this repository.
+    pub repository: Option<String>,
+    /// Made from this recipe.
+    pub recipe: Option<String>,
+    /// Archived or not; nothing means both.
+    pub is_archived: Option<bool>,
+    /// Those alone that are neither finished nor cancelled.
+    pub is_unfinished: bool,
+}
+
+/// Up to `limit` jobs that `filter` lets through, created before the position `before`, newest first.
+pub fn list(
+    connection: &Connection,
+    filter: &JobFilter,
+    before: Option<u64>,
+    limit: u32,
+) -> rusqlite::Result<Vec<JobRow>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM jobs
+             WHERE (?1 IS NULL OR created_position < ?1)
+               AND (?2 IS NULL OR job IN (SELECT job FROM targets WHERE repository = ?2))
+               AND (?3 IS NULL OR recipe = ?3)
+               AND (?4 IS NULL OR is_archived = ?4)
+               AND NOT (?5 AND (is_finished OR is_cancelled))
+             ORDER BY created_position DESC LIMIT ?6"
+        ))?
+        .query_map(
+            params![
+                // No position of the log is beyond SQLite's numbers.
+                before.map(|before| i64::try_from(before).unwrap_or(i64::MAX)),
+                filter.repository,
+                filter.recipe,
+                filter.is_archived,
+                filter.is_unfinished,
+                limit,
+            ],
+            read,
+        )?
+        .collect()
+}
+
 /// Up to `limit` jobs whose id, written out, begins or ends with `text`, newest first.
 pub fn named(connection: &Connection, text: &str, limit: usize) -> rusqlite::Result<Vec<JobId>> {
     let mut statement =

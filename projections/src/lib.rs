@@ -20,7 +20,9 @@ mod columns;
 use cody_events::envelope::Recorded;
 use cody_events::event::Event;
 use cody_events::ids::JobId;
-use rusqlite::Connection;
+
+/// What a question is asked of, and what comes back: whoever asks need not know which database it is.
+pub use rusqlite::{Connection, Result as Answer};
 
 /// One reading of the log.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use cody_events::status::{JobStatus, Standing};
 use rusqlite::Connection;
 
 use crate::costs::{self, CostRow};
-use crate::jobs::{self, JobRow};
+use crate::jobs::{self, JobFilter, JobRow};
 use crate::targets::{self, TargetRow};
 use crate::threads;
 
@@ -53,6 +53,17 @@ pub fn page(
     limit: u32,
 ) -> rusqlite::Result<Vec<JobOverview>> {
     let rows = jobs::page(connection, before, limit)?;
+    rows.into_iter().map(|row| with_targets(connection, row)).collect()
+}
+
+/// Up to `limit` jobs that `filter` lets through, created before the position `before`, newest first.
+pub fn list(
+    connection: &Connection,
+    filter: &JobFilter,
+    before: Option<u64>,
+    limit: u32,
+) -> rusqlite::Result<Vec<JobOverview>> {
+    let rows = jobs::list(connection, filter, before, limit)?;
     rows.into_iter().map(|row| with_targets(connection, row)).collect()
 }
 

@@ -11,7 +11,9 @@ use serde::de::IgnoredAny;
 
 use super::payload::{MAX_PAYLOAD_BYTES, Packed};
 use super::writer::HeadState;
-use super::{Append, Appended, Expected, Head, LogError, MAX_EVENTS, MAX_HEADER_BYTES, row};
+use super::{
+    Append, Appended, Expected, Head, LogError, MAX_EVENTS, MAX_HEADER_BYTES, UsedKey, row,
+};
 use crate::entropy::Entropy;
 
 /// What a row has beside its texts: numbers, ids and hashes.
@@ -49,7 +51,7 @@ impl Prepared {
         if let Some(answer) = find_duplicate(connection, append)? {
             return Ok(answer);
         }
-        if let Some(answer) = find_key(connection, append)? {
+        if let Some(answer) = answer_of_key(connection, append)? {
             return Ok(answer);
         }
         let (mut version, mut previous) = stream_head(connection, &append.stream)?;
@@ -233,28 +235,38 @@ fn has_payload(
     })
 }
 
-/// The same key, used before: the first answer if the request is the same, else a mistake.
-fn find_key(
+/// What a key was used for, if it was.
+pub(super) fn find_key(
     connection: &Connection,
-    append: &Append,
-) -> rusqlite::Result<Option<Result<Appended, LogError>>> {
-    let Some(key) = &append.unique_key else { return Ok(None) };
-    let used = connection
+    actor: &str,
+    key: &str,
+) -> rusqlite::Result<Option<UsedKey>> {
+    connection
         .prepare_cached(
             "SELECT request_digest, stream, first_position, last_position FROM unique_keys
              WHERE actor = ?1 AND key = ?2",
         )?
-        .query_row(params![key.actor, key.key], |row| {
-            Ok((
-                Sha256(row.get(0)?),
-                row.get::<_, String>(1)?,
-                row.get::<_, i64>(2)?.cast_unsigned(),
-                row.get::<_, i64>(3)?.cast_unsigned(),
-            ))
+        .query_row(params![actor, key], |row| {
+            Ok(UsedKey {
+                request_digest: Sha256(row.get(0)?),
+                stream: row.get(1)?,
+                first_position: row.get::<_, i64>(2)?.cast_unsigned(),
+                last_position: row.get::<_, i64>(3)?.cast_unsigned(),
+            })
         })
-        .optional()?;
-    Ok(used.map(|(digest, stream, first_position, last_position)| {
-        if digest == key.request_digest {
+        .optional()
+}
+
+/// The same key, used before: the first answer if the request is the same, else a mistake.
+fn answer_of_key(
+    connection: &Connection,
+    append: &Append,
+) -> rusqlite::Result<Option<Result<Appended, LogError>>> {
+    let Some(key) = &append.unique_key else { return Ok(None) };
+    let used = find_key(connection, &key.actor, &key.key)?;
+    Ok(used.map(|used| {
+        if used.request_digest == key.request_digest {
+            let UsedKey { first_position, last_position, stream, .. } = used;
             Ok(Appended::Duplicate { first_position, last_position, stream })
         } else {
             Err(LogError::Rejected {

@@ -67,6 +67,16 @@ pub struct UniqueKey {
     pub request_digest: Sha256,
 }
 
+/// A key that was used, and what for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsedKey {
+    pub request_digest: Sha256,
+    pub stream: String,
+    /// The first and the last event that the request added.
+    pub first_position: u64,
+    pub last_position: u64,
+}
+
 /// What became of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {
@@ -138,6 +148,9 @@ pub trait Log: Send + Sync {
 
     /// The event with this id, if it is in the log.
     async fn find_event(&self, id: EventId) -> Result<Option<Recorded>, LogError>;
+
+    /// What `actor` used `key` for, if it did.
+    async fn find_key(&self, actor: &str, key: &str) -> Result<Option<UsedKey>, LogError>;
 
     /// Follows the log from `cursor` on: first what is there, then what comes.
     fn subscribe(&self, cursor: Cursor) -> Subscription;

@@ -16,14 +16,14 @@ use cody_events::ids::EventId;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use super::append::Prepared;
+use super::append::{Prepared, find_key};
 use super::failure::DamagedRow;
 use super::lock::{DirectoryLock, LockError};
 use super::payload::Stored;
 use super::readers::{self, Readers, as_limit, closed, read_log};
 use super::subscription::{Cursor, Subscription};
 use super::writer::{HeadState, Message, Pace, Request, Writer};
-use super::{Append, Appended, Head, Log, LogError, row, schema};
+use super::{Append, Appended, Head, Log, LogError, UsedKey, row, schema};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 
@@ -248,6 +248,11 @@ impl Log for SqliteLog {
             connection.prepare_cached(&sql)?.query_row([id.0.as_bytes()], row::read).optional()
         })
         .await
+    }
+
+    async fn find_key(&self, actor: &str, key: &str) -> Result<Option<UsedKey>, LogError> {
+        let (actor, key) = (actor.to_owned(), key.to_owned());
+        self.read(move |connection| find_key(connection, &actor, &key)).await
     }
 
     fn subscribe(&self, cursor: Cursor) -> Subscription {

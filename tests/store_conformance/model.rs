@@ -9,7 +9,7 @@ use cody_batch::clock::Clock;
 use cody_batch::store::subscription::ReadPages;
 use cody_batch::store::{
     Append, Appended, Cursor, Expected, Head, Log, LogError, MAX_EVENTS, MAX_HEADER_BYTES,
-    Subscription, UniqueKey,
+    Subscription, UniqueKey, UsedKey,
 };
 use cody_events::digest::Sha256;
 use cody_events::envelope::{MAX_FACTS_BYTES, Recorded};
@@ -219,6 +219,17 @@ impl Log for Model {
 
     async fn find_event(&self, id: EventId) -> Result<Option<Recorded>, LogError> {
         Ok(self.memory.lock().unwrap().find(id).map(|(event, _)| event.clone()))
+    }
+
+    async fn find_key(&self, actor: &str, key: &str) -> Result<Option<UsedKey>, LogError> {
+        let memory = self.memory.lock().unwrap();
+        let used = memory.keys.get(&(actor.to_owned(), key.to_owned())).cloned();
+        Ok(used.map(|(request_digest, stream, first_position, last_position)| UsedKey {
+            request_digest,
+            stream,
+            first_position,
+            last_position,
+        }))
     }
 
     fn subscribe(&self, cursor: Cursor) -> Subscription {
