@@ -100,5 +100,5 @@ fn kinds(
 }
 
 fn told(pilot: &ApprovedPilot, what: &str, pilots: &str) -> String {
-    format!("It {what}; the approved diff of target {}: {pilots}.", pilot.target)
+    format!("It {what}, and the approved diff of target {} {pilots}.", pilot.target)
 }

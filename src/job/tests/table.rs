@@ -54,6 +54,10 @@ fn wishes() -> Vec<(&'static str, Command)> {
         ("object", record_review(ONE.reviewed(2, 1, ReviewVerdict::Object))),
         ("diff-ready", ONE.finish(Outcome::DiffReady, Some(ONE.diff(1, false)))),
         ("failed end", ONE.finish(Outcome::Failed, None)),
+        ("approve", approve(1, 1)),
+        ("reject", reject(1, 1)),
+        ("changes", request_changes(1, 1, "More.")),
+        ("archive", archive(true)),
         ("other target", request(On(2).requested(1))),
     ]
 }
@@ -67,6 +71,11 @@ fn states() -> Vec<(char, Given)> {
     states.push(('c', at(Stage::Claims).when(cancel()).accepted()));
     states.push(('p', at(Stage::Claims).when(pause(None)).accepted()));
     states.push(('q', at(Stage::Claims).when(pause(Some(1))).accepted()));
+    let ready = at(Stage::Accepted)
+        .when(ONE.finish(Outcome::DiffReady, Some(ONE.diff(1, false))))
+        .accepted();
+    states.push(('d', ready.clone()));
+    states.push(('y', ready.when(approve(1, 1)).accepted()));
     states
         .push(('b', at(Stage::Answered).when(ONE.finish(Outcome::BudgetStopped, None)).accepted()));
     states
@@ -88,7 +97,12 @@ fn mark(decision: &Decision) -> &'static str {
             | RejectionCode::JobFinished
             | RejectionCode::JobCancelled => "x",
             RejectionCode::JobPaused => "z",
-            RejectionCode::TargetOpen | RejectionCode::NothingToRetry => "o",
+            RejectionCode::TargetOpen
+            | RejectionCode::NothingToRetry
+            | RejectionCode::JobUnfinished => "o",
+            RejectionCode::NoDiff => "n",
+            RejectionCode::DiffMoved => "m",
+            RejectionCode::AlreadyJudged => "j",
             other => panic!("{other} has no place in this table"),
         },
     }
@@ -107,43 +121,47 @@ fn every_wish_has_an_answer_in_every_state() {
     // - no job, A waiting, B requested, C claimed, D scanned, E baseline, F thread, G call,
     // H response, I claim, J checked, K review, L review's call, M review's response, N accepted,
     // f failed, c cancelled, p paused, q its target paused, b stopped by its budget. Marks: + happens, = has happened, . out of order, x over, F fenced,
-    // z paused, o not to be retried, A attempt open, P permit open, p no permit, ! exists, ? no such job or target.
+    // z paused, o not over yet, n no diff, m another diff, j judged, A attempt open, P permit open, p no permit, ! exists, ? no such job or target.
     expect_test::expect![[r#"
-                      - A B C D E F G H I J K L M N f c p q b
-        create        + ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! !
-        cancel        ? + + + + + + + + + + + + + + x = + + x
-        pause         ? + + + + + + + + + + + + + + x x = + x
-        pause 1       ? + + + + + + + + + + + + + + x x + = x
-        resume        ? = = = = = = = = = = = = = = x x + + x
-        resume 1      ? = = = = = = = = = = = = = = x x z + x
-        limits        ? + + + + + + + + + + + + + + + x + + +
-        retry         ? o o o o o o o o o o o o o o + x o o +
-        retry 1       ? o o o o o o o o o o o o o o + x o o +
-        request 1     ? + = = = = = = = = = = = = = x x z z x
-        request 2     ? + A A A A A A A A A A A A A x x z z x
-        claim 1       ? F + = = = = = = = = = = = = x x = = x
-        end 1         ? = + + + + + + + + + + + + + + + + + +
-        scan          ? F F + = = = = = = = = = = = x x = = x
-        fetch         ? F F . . . . . . . . . . . . x x . . x
-        baseline      ? F F . + = = = = = = = = = = x x = = x
-        change thread ? . . . . + = = = = = = = = = x x = = x
-        fresh thread  ? . . . . . . . . . . = = = = x x . . x
-        permit        ? . . . . . + P . . . . P . . x x z z x
-        permit again  ? . . . . . . P . . . . P . . x x z z x
-        fail          ? p p p p p p + = = = = = = = = = = = =
-        turn          ? p p p p p p + = = = = = = = = = = = =
-        tools         ? . . . . . . . + = = = = = = = = = = x
-        passed        ? F F = = = = = = + = = = = = x x + + x
-        failed        ? F F = = = = = = + = = = = = x x + + x
-        refused       ? F F = = = = = = . = = = = = x x . . x
-        review thread ? . . . . . . . . . + = = = = x x . . x
-        review permit ? . . . . . . P . . . + P . . x x z z x
-        review turn   ? p p p p p p p p p p p + = = p p p p p
-        accept        ? = = = = = = = = . . . . + = x x . . x
-        object        ? = = = = = = = = . . . . + = x x . . x
-        diff-ready    ? . . . . . . . . . . . . . + = = . . =
-        failed end    ? + + + + + + + + + + + + + + = = + + =
-        other target  ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ?
+                      - A B C D E F G H I J K L M N f c p q d y b
+        create        + ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! !
+        cancel        ? + + + + + + + + + + + + + + x = + + x x x
+        pause         ? + + + + + + + + + + + + + + x x = + x x x
+        pause 1       ? + + + + + + + + + + + + + + x x + = x x x
+        resume        ? = = = = = = = = = = = = = = x x + + x x x
+        resume 1      ? = = = = = = = = = = = = = = x x z + x x x
+        limits        ? + + + + + + + + + + + + + + + x + + + + +
+        retry         ? o o o o o o o o o o o o o o + x o o o o +
+        retry 1       ? o o o o o o o o o o o o o o + x o o + + +
+        request 1     ? + = = = = = = = = = = = = = x x z z x x x
+        request 2     ? + A A A A A A A A A A A A A x x z z x x x
+        claim 1       ? F + = = = = = = = = = = = = x x = = x x x
+        end 1         ? = + + + + + + + + + + + + + + + + + + + +
+        scan          ? F F + = = = = = = = = = = = x x = = x x x
+        fetch         ? F F . . . . . . . . . . . . x x . . x x x
+        baseline      ? F F . + = = = = = = = = = = x x = = x x x
+        change thread ? . . . . + = = = = = = = = = x x = = x x x
+        fresh thread  ? . . . . . . . . . . = = = = x x . . x x x
+        permit        ? . . . . . + P . . . . P . . x x z z x x x
+        permit again  ? . . . . . . P . . . . P . . x x z z x x x
+        fail          ? p p p p p p + = = = = = = = = = = = = = =
+        turn          ? p p p p p p + = = = = = = = = = = = = = =
+        tools         ? . . . . . . . + = = = = = = = = = = = = x
+        passed        ? F F = = = = = = + = = = = = x x + + x x x
+        failed        ? F F = = = = = = + = = = = = x x + + x x x
+        refused       ? F F = = = = = = . = = = = = x x . . x x x
+        review thread ? . . . . . . . . . + = = = = x x . . x x x
+        review permit ? . . . . . . P . . . + P . . x x z z x x x
+        review turn   ? p p p p p p p p p p p + = = p p p p = = p
+        accept        ? = = = = = = = = . . . . + = x x . . x x x
+        object        ? = = = = = = = = . . . . + = x x . . x x x
+        diff-ready    ? . . . . . . . . . . . . . + = = . . = = =
+        failed end    ? + + + + + + + + + + + + + + = = + + = = =
+        approve       ? o o o o o o o o o o o o o o n x o o + j n
+        reject        ? o o o o o o o o o o o o o o n x o o + j n
+        changes       ? o o o o o o o o o o o o o o n x o o + j n
+        archive       ? o o o o o o o o o o o o o o + + o o + + +
+        other target  ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ?
     "#]]
     .assert_eq(&table);
 }

@@ -1,6 +1,7 @@
 //! Commands with sensible payloads, made from the facts that a test is about.
 
 use cody_events::attempt::{AttemptEnded, AttemptRequested};
+use cody_events::digest::Sha256;
 use cody_events::evidence::{
     ChecksRan, ChecksRanPayload, DependenciesFetched, DependenciesFetchedPayload, FetchWords,
     RepoScanned, RepoScannedPayload,
@@ -15,7 +16,9 @@ use cody_events::thread::{
 
 use super::build::limits;
 use crate::job::Command;
-use crate::job::command::{Checks, CreateJob, CreateRules, ModelStanding, NewTarget};
+use crate::job::command::{
+    Checks, CreateJob, CreateRules, ModelStanding, NewTarget, RequestChanges, ReviewedDiff,
+};
 
 /// The wish for a job like [`created`].
 pub fn wish(targets: u32) -> CreateJob {
@@ -172,4 +175,34 @@ pub fn end(facts: AttemptEnded) -> Command {
         how: facts.how,
         detail: None,
     }
+}
+
+fn seen(target: u32, hash: u8) -> ReviewedDiff {
+    ReviewedDiff {
+        target: TargetNumber(target),
+        diff_hash: Sha256([hash; 32]),
+        comment: "Use the root logger.".to_owned(),
+        by: By::Person,
+    }
+}
+
+/// Yes to the diff with this hash, which is the number of its tree.
+pub fn approve(target: u32, hash: u8) -> Command {
+    Command::ApproveDiff(seen(target, hash))
+}
+
+pub fn reject(target: u32, hash: u8) -> Command {
+    Command::RejectDiff(seen(target, hash))
+}
+
+pub fn request_changes(target: u32, hash: u8, comment: &str) -> Command {
+    Command::RequestChanges(Box::new(RequestChanges {
+        reviewed: ReviewedDiff { comment: comment.to_owned(), ..seen(target, hash) },
+        block: raw(),
+        floor_call_micros: 250_000,
+    }))
+}
+
+pub fn archive(archived: bool) -> Command {
+    Command::ArchiveJob { archived, by: By::Person }
 }
