@@ -42,6 +42,12 @@ pub struct JobConfig {
     pub max_prompt_bytes: usize,
     /// Whether one repository of a job goes first unless the job says otherwise.
     pub pilot: bool,
+    /// Micro-dollars for each repository above which a job needs an approver's word.
+    pub max_budget_micros: Option<u64>,
+    /// Whether whoever created a job may approve its diffs.
+    pub own_approval: bool,
+    /// Folders below which programs may name local repositories over a door.
+    pub local_roots: Vec<PathBuf>,
 }
 
 /// How Claude is reached. Only the server reads this.
@@ -253,6 +259,13 @@ impl Settings<'_> {
             max_targets: self.number("max_targets", "CODY_MAX_TARGETS", 5)?,
             max_prompt_bytes: self.number("max_prompt_bytes", "CODY_MAX_PROMPT_BYTES", 65_536)?,
             pilot: self.boolean("pilot", "CODY_PILOT", false)?,
+            max_budget_micros: self.optional_dollars("max_budget_usd", "CODY_MAX_BUDGET_USD")?,
+            own_approval: self.boolean("own_approval", "CODY_OWN_APPROVAL", false)?,
+            local_roots: self
+                .list("local_roots", "CODY_LOCAL_ROOTS", "", ':')
+                .into_iter()
+                .map(PathBuf::from)
+                .collect(),
         };
         let claude = ClaudeConfig {
             api_key: self.secret(&["ANTHROPIC_API_KEY"]),
@@ -446,6 +459,18 @@ impl Settings<'_> {
         default: &str,
     ) -> Result<u64, ConfigError> {
         self.parsed(key, variable, default.to_owned(), "an amount of dollars such as 2.50", micros)
+    }
+
+    fn optional_dollars(
+        &mut self,
+        key: &'static str,
+        variable: &str,
+    ) -> Result<Option<u64>, ConfigError> {
+        let expected = "an amount of dollars such as 2.50, or none";
+        self.parsed(key, variable, "none".to_owned(), expected, |text| match text {
+            "none" => Some(None),
+            amount => micros(amount).map(Some),
+        })
     }
 
     /// A secret: only ever from the environment, and shown as set or not.

@@ -11,16 +11,18 @@ use axum::routing::post;
 use axum::{Json, Router};
 use cody_events::digest::Sha256;
 use cody_events::envelope::Door;
-use cody_events::event::Event;
 use cody_events::ids::{CommandId, JobId, TargetNumber};
 use cody_events::job::By;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, AppError, Asker, Executed};
-use crate::intake::{Intake, IntakeError};
+use crate::converse::feedback;
+use crate::intake::{Intake, IntakeError, Story};
+use crate::job::command::{RequestChanges, ReviewedDiff};
 use crate::job::state::Job;
 use crate::job::{Command, Rejection, RejectionCode};
 use crate::plan::{JobRequest, LimitsRequest, LocalPaths, Planner, Planning};
+use crate::store::UniqueKey;
 use crate::wire::Refusal;
 
 /// The door's one route.
@@ -58,10 +60,30 @@ pub enum Wish {
         targets: Vec<TargetNumber>,
         limits: LimitsRequest,
     },
+    /// A diff that was looked at is right; the hash says which.
+    Approve(Review),
+    Reject(Review),
+    /// The comment becomes the next thing that Claude reads.
+    RequestChanges(Review),
+    /// Leave the job out of lists, or have it there again.
+    Archive {
+        job: JobId,
+        archived: bool,
+    },
     /// Work on a job as it stands, which another process left.
     Attend {
         job: JobId,
     },
+}
+
+/// What somebody says of a diff.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Review {
+    pub job: JobId,
+    pub target: TargetNumber,
+    /// Of the diff that they saw.
+    pub diff_hash: Sha256,
+    pub comment: String,
 }
 
 /// A wish and who has it.
@@ -88,6 +110,8 @@ pub enum ControlError {
     App(#[from] AppError),
     #[error(transparent)]
     Intake(#[from] IntakeError),
+    #[error("what Claude is told could not be written as JSON")]
+    Render(#[from] serde_json::Error),
 }
 
 impl ControlError {
@@ -96,7 +120,7 @@ impl ControlError {
         match self {
             Self::App(AppError::Rejected(no))
             | Self::Intake(IntakeError::App(AppError::Rejected(no))) => Some(no),
-            Self::App(_) | Self::Intake(_) => None,
+            Self::App(_) | Self::Intake(_) | Self::Render(_) => None,
         }
     }
 }
@@ -112,28 +136,41 @@ pub struct Control {
 impl Control {
     /// Carries out `wish`, or says why not. Whoever may use this may name any local path.
     pub async fn carry_out(&self, wish: Wish, asker: &Asker) -> Result<Done, ControlError> {
+        self.carry_out_once(wish, asker, LocalPaths::Any, None).await
+    }
+
+    /// The same for whoever may name `paths` alone, and once for each `key`.
+    pub async fn carry_out_once(
+        &self,
+        wish: Wish,
+        asker: &Asker,
+        paths: LocalPaths,
+        key: Option<UniqueKey>,
+    ) -> Result<Done, ControlError> {
+        let last = Last { control: self, asker, key };
         match wish {
             Wish::Create { job, request } => {
-                let wish = self.planner().plan(&request).map_err(AppError::from)?;
+                let wish = self.planner(paths).plan(&request).map_err(AppError::from)?;
                 let id = CommandId::derived(&["create", &job.to_string()]);
                 let command = Command::CreateJob(Box::new(wish));
-                Ok(told(job, &self.app.execute(job, id, command, asker).await?))
+                let done = self.app.execute_once(job, id, command, asker, last.key).await?;
+                Ok(told(&done))
             }
             Wish::Pause { job, target } => {
                 let reason = String::new();
                 let command = Command::PauseJob { target, by: By::Person, reason };
-                self.execute(job, command, asker).await
+                last.execute(job, command).await
             }
             Wish::Resume { job, target, limits } => {
                 let changed = self.change_limits(job, &limits, asker).await?;
                 let reason = String::new();
                 let command = Command::ResumeJob { target, by: By::Person, reason };
-                let resumed = self.execute(job, command, asker).await?;
+                let resumed = last.execute(job, command).await?;
                 Ok(Done { is_new: changed || resumed.is_new, ..resumed })
             }
             Wish::Cancel { job, reason } => {
                 let done = self.intake.cancel(job, By::Person, &reason, asker).await?;
-                Ok(told(job, &done))
+                Ok(told(&done))
             }
             Wish::Attend { job } => {
                 let position = self.app.log().head().await.map_err(AppError::from)?.position;
@@ -149,9 +186,40 @@ impl Control {
                 let (by, reason) = (By::Person, String::new());
                 let command =
                     Command::RetryTargets { targets, limits, floor_call_micros, by, reason };
-                self.execute(job, command, asker).await
+                last.execute(job, command).await
+            }
+            Wish::Approve(review) => {
+                last.execute(review.job, Command::ApproveDiff(seen(&review))).await
+            }
+            Wish::Reject(review) => {
+                last.execute(review.job, Command::RejectDiff(seen(&review))).await
+            }
+            Wish::RequestChanges(review) => {
+                let command = self.changes(&review).await?;
+                last.execute(review.job, command).await
+            }
+            Wish::Archive { job, archived } => {
+                last.execute(job, Command::ArchiveJob { archived, by: By::Person }).await
             }
         }
+    }
+
+    /// The request for changes, with the words by which Claude reads it: the result of the `finish`
+    /// that waits for one, if one does.
+    async fn changes(&self, review: &Review) -> Result<Command, ControlError> {
+        let state = self.state(review.job).await?;
+        let is_open =
+            state.targets.get(&review.target).is_some_and(|target| target.claim.is_some());
+        let finish = match is_open {
+            true => Story::read(&self.app, review.job, review.target).await?.finish,
+            false => None,
+        };
+        let id = finish.as_ref().map(|finish| finish.id.as_str());
+        Ok(Command::RequestChanges(Box::new(RequestChanges {
+            reviewed: seen(review),
+            block: feedback::changes_requested(id, &review.comment)?,
+            floor_call_micros: self.floor_call_micros(review.job).await?,
+        })))
     }
 
     /// Lays new limits over the job's; whether that changed anything.
@@ -175,13 +243,10 @@ impl Control {
     /// The worst price of the smallest call of a job.
     async fn floor_call_micros(&self, job: JobId) -> Result<u64, ControlError> {
         let state = self.state(job).await?;
-        let created = self.app.events(job, 0).await?.into_iter().next();
-        let prompt_bytes = match created {
-            Some(told) if matches!(told.event, Event::Created(_)) => told.recorded.payload_len,
-            Some(_) | None => None,
-        };
+        let created = self.app.created(job).await?;
+        let prompt_bytes = created.and_then(|(recorded, _)| recorded.payload_len);
         let prompt_bytes = usize::try_from(prompt_bytes.unwrap_or_default()).unwrap_or(usize::MAX);
-        Ok(self.planner().floor_call_micros(&state.model, prompt_bytes))
+        Ok(self.planner(LocalPaths::Any).floor_call_micros(&state.model, prompt_bytes))
     }
 
     async fn state(&self, job: JobId) -> Result<Job, ControlError> {
@@ -202,16 +267,47 @@ impl Control {
         asker: &Asker,
     ) -> Result<Done, ControlError> {
         let id = self.app.new_command_id();
-        Ok(told(job, &self.app.execute(job, id, command, asker).await?))
+        Ok(told(&self.app.execute(job, id, command, asker).await?))
     }
 
-    fn planner(&self) -> Planner<'_> {
-        self.planning.planner(self.app.clock().now().date(), LocalPaths::Any)
+    /// What plans a job for a door that may name `paths`.
+    pub fn planner(&self, paths: LocalPaths) -> Planner<'_> {
+        self.planning.planner(self.app.clock().now().date(), paths)
     }
 }
 
-fn told(job: JobId, done: &Executed) -> Done {
-    Done { job, is_new: done.is_new, position: done.position }
+/// The last command of a wish, which its key stands for.
+struct Last<'a> {
+    control: &'a Control,
+    asker: &'a Asker,
+    key: Option<UniqueKey>,
+}
+
+impl Last<'_> {
+    async fn execute(self, job: JobId, command: Command) -> Result<Done, ControlError> {
+        // The same key asks for the same command, whatever the rules say by now.
+        let id = match &self.key {
+            Some(key) => {
+                let digest = key.request_digest.to_string();
+                CommandId::derived(&["key", &key.actor, &key.key, &digest])
+            }
+            None => self.control.app.new_command_id(),
+        };
+        Ok(told(&self.control.app.execute_once(job, id, command, self.asker, self.key).await?))
+    }
+}
+
+fn seen(review: &Review) -> ReviewedDiff {
+    ReviewedDiff {
+        target: review.target,
+        diff_hash: review.diff_hash,
+        comment: review.comment.clone(),
+        by: By::Person,
+    }
+}
+
+fn told(done: &Executed) -> Done {
+    Done { job: done.job, is_new: done.is_new, position: done.position }
 }
 
 /// What the door needs.

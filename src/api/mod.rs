@@ -1,8 +1,13 @@
 //! The doors: how programs and people reach the server. Each translates its own language; none
 //! decides anything.
 
+pub mod access;
 pub mod control;
+pub mod graphql;
+pub mod permission;
 pub mod worker;
+
+mod patch_view;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;

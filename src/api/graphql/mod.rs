@@ -1,0 +1,59 @@
+//! GraphQL: one schema for dashboards and programs, over our own strict HTTP front, with events live
+//! over WebSockets and server-sent events. It translates; what may happen is decided by the rules.
+
+pub mod front;
+pub mod services;
+
+mod errors;
+mod ids;
+mod limits;
+mod live;
+mod loaders;
+mod mutation;
+mod pages;
+mod plan;
+mod query;
+mod subscription;
+mod types;
+
+use async_graphql::Schema as SchemaOf;
+
+use limits::Limits;
+use mutation::Mutation;
+use query::Query;
+pub use services::Services;
+use subscription::Subscription;
+
+/// The whole of it.
+pub type Schema = SchemaOf<Query, Mutation, Subscription>;
+
+/// How deep a request may reach.
+const MAX_DEPTH: usize = 12;
+/// What a request may add up to: its fields, those below a list as often as the list may be long.
+const MAX_COMPLEXITY: usize = 20_000;
+/// Directives on one field.
+const MAX_DIRECTIVES: usize = 8;
+
+/// The schema over `services`.
+pub fn schema(services: Services) -> Schema {
+    builder().data(services).finish()
+}
+
+/// The schema's text, as it is committed.
+pub fn sdl() -> String {
+    let options = async_graphql::SDLExportOptions::new().include_specified_by();
+    builder().finish().sdl_with_options(options)
+}
+
+fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
+    SchemaOf::build(Query, Mutation, Subscription)
+        .limit_depth(MAX_DEPTH)
+        .limit_complexity(MAX_COMPLEXITY)
+        .limit_directives(MAX_DIRECTIVES)
+        .extension(Limits)
+}
+
+/// How often what stands below a page may be counted: `first`, where it can be had at all.
+fn pages_of(first: i32) -> usize {
+    usize::try_from(first.clamp(1, 100)).unwrap_or(1)
+}

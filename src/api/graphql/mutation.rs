@@ -1,0 +1,414 @@
+//! What can be done. Each mutation takes one input, is done once for each `clientMutationId` of a
+//! caller, and answers with the position in the log that holds it.
+
+use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject};
+use cody_events::digest::Sha256;
+use cody_events::ids::{JobId, TargetNumber};
+
+use super::errors::{UserError, internal, of_control};
+use super::ids::GlobalId;
+use super::plan::PlanJobInput;
+use super::services::{asker, caller, services};
+use super::types::job::Job;
+use super::types::node::job_of;
+use super::types::scalars::{Long, Position};
+use crate::api::access::Caller;
+use crate::api::control::{Done, Review, Wish};
+use crate::api::permission;
+use crate::job::{Rejection, RejectionCode};
+use crate::plan::LimitsRequest;
+use crate::store::UniqueKey;
+
+/// Longer keys are no keys.
+const MAX_KEY_BYTES: usize = 256;
+
+/// What can be done.
+#[derive(Debug)]
+pub struct Mutation;
+
+/// What became of a mutation about a job.
+#[derive(Debug, SimpleObject)]
+pub struct JobPayload {
+    /// As it was given.
+    pub client_mutation_id: Option<String>,
+    /// The job as it is now; nothing if there is none, or if nothing was done.
+    pub job: Option<Job>,
+    /// The place in the log that holds what was done; nothing if nothing was.
+    pub position: Option<Position>,
+    /// Whether the job, as it is shown here, may lack what was just done: read it again with `atLeast`.
+    pub stale: bool,
+    /// Why nothing was done; empty if it was.
+    pub user_errors: Vec<UserError>,
+}
+
+/// A job to be created, as `planJob` takes it.
+#[derive(Debug, InputObject)]
+pub struct CreateJobInput {
+    /// The same key with the same job creates it once.
+    pub client_mutation_id: Option<String>,
+    /// The job.
+    pub job: PlanJobInput,
+}
+
+/// A job, or one of its targets.
+#[derive(Debug, InputObject)]
+pub struct PauseJobInput {
+    pub client_mutation_id: Option<String>,
+    pub job_id: ID,
+    /// One target alone, by its number; without, the whole job.
+    pub target: Option<i32>,
+}
+
+/// New limits; what is left out stays as it is. Money is in millionths of a US dollar.
+#[derive(Debug, Clone, Default, InputObject)]
+pub struct LimitsInput {
+    /// For each target. Above the server's cap it needs the scope `approve`.
+    pub budget_micros: Option<Long>,
+    /// For all targets together.
+    pub job_budget_micros: Option<Long>,
+    /// Claude's responses for each target.
+    pub max_turns: Option<i32>,
+    /// Tokens, in and out, for each target.
+    pub max_tokens: Option<Long>,
+    /// Minutes that workers may hold each target.
+    pub max_minutes: Option<i32>,
+}
+
+/// A job, or one of its targets, and new limits.
+#[derive(Debug, InputObject)]
+pub struct ResumeJobInput {
+    pub client_mutation_id: Option<String>,
+    pub job_id: ID,
+    /// One target alone, by its number; without, the whole job.
+    pub target: Option<i32>,
+    /// Limits that change first: targets that the old ones stopped go on.
+    pub limits: Option<LimitsInput>,
+}
+
+/// A job to be ended.
+#[derive(Debug, InputObject)]
+pub struct CancelJobInput {
+    pub client_mutation_id: Option<String>,
+    pub job_id: ID,
+    /// Why, for those who read the job.
+    pub reason: Option<String>,
+}
+
+/// Targets that start over.
+#[derive(Debug, InputObject)]
+pub struct RetryTargetsInput {
+    pub client_mutation_id: Option<String>,
+    pub job_id: ID,
+    /// Which, by their numbers; without, all that did not succeed.
+    pub targets: Option<Vec<i32>>,
+    /// Limits that change as well.
+    pub limits: Option<LimitsInput>,
+}
+
+/// What somebody says of a diff.
+#[derive(Debug, InputObject)]
+pub struct ReviewDiffInput {
+    pub client_mutation_id: Option<String>,
+    pub job_id: ID,
+    /// The target, by its number.
+    pub target: i32,
+    /// The hash of the diff that was looked at. If the target has another by now, nothing is done.
+    pub diff_hash: String,
+    /// In words, for those who read the job; a request for changes needs some, and Claude reads them.
+    pub comment: Option<String>,
+}
+
+/// A job to be left out of lists.
+#[derive(Debug, InputObject)]
+pub struct ArchiveJobInput {
+    pub client_mutation_id: Option<String>,
+    pub job_id: ID,
+    /// False has lists show it again; without, it is archived.
+    pub archived: Option<bool>,
+}
+
+/// What can be done.
+#[Object]
+impl Mutation {
+    /// Creates a job, which starts at once.
+    async fn create_job(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The job.")] input: CreateJobInput,
+    ) -> Result<JobPayload, Error> {
+        let digest = format!("{:?}", input.job);
+        let job = services(context)?.control.app.new_job_id();
+        let wish = Wish::Create { job, request: Box::new(input.job.into_request()) };
+        carry_out(context, "createJob", input.client_mutation_id, wish, &digest).await
+    }
+
+    /// Lets a job, or one of its targets, rest: the turn in flight ends, no new one starts.
+    async fn pause_job(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The job.")] input: PauseJobInput,
+    ) -> Result<JobPayload, Error> {
+        let digest = format!("{:?}", (&input.job_id, input.target));
+        let made =
+            named(&input.job_id, input.target).map(|(job, target)| Wish::Pause { job, target });
+        asked(context, "pauseJob", input.client_mutation_id, made, &digest).await
+    }
+
+    /// Goes on with what rests, or with what a limit stopped.
+    async fn resume_job(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The job.")] input: ResumeJobInput,
+    ) -> Result<JobPayload, Error> {
+        let digest = format!("{:?}", (&input.job_id, input.target, &input.limits));
+        let limits = limits(input.limits);
+        let made = named(&input.job_id, input.target).map(|(job, target)| Wish::Resume {
+            job,
+            target,
+            limits,
+        });
+        asked(context, "resumeJob", input.client_mutation_id, made, &digest).await
+    }
+
+    /// Ends a job at once; what was done stays in the log.
+    async fn cancel_job(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The job.")] input: CancelJobInput,
+    ) -> Result<JobPayload, Error> {
+        let digest = format!("{:?}", (&input.job_id, &input.reason));
+        let reason = input.reason.unwrap_or_default();
+        let made = named(&input.job_id, None).map(|(job, _)| Wish::Cancel { job, reason });
+        asked(context, "cancelJob", input.client_mutation_id, made, &digest).await
+    }
+
+    /// Has targets start over, with a new conversation, at their branch's present commit.
+    async fn retry_targets(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The targets.")] input: RetryTargetsInput,
+    ) -> Result<JobPayload, Error> {
+        let digest = format!("{:?}", (&input.job_id, &input.targets, &input.limits));
+        let limits = limits(input.limits);
+        let numbers = input.targets.unwrap_or_default();
+        let numbers: Result<Vec<TargetNumber>, UserError> =
+            numbers.into_iter().map(number).collect();
+        let made = named(&input.job_id, None)
+            .and_then(|(job, _)| numbers.map(|targets| Wish::Retry { job, targets, limits }));
+        asked(context, "retryTargets", input.client_mutation_id, made, &digest).await
+    }
+
+    /// Takes a diff: it is delivered where there is a place to push to, and targets that wait for the
+    /// first one go on.
+    async fn approve_diff(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The diff.")] input: ReviewDiffInput,
+    ) -> Result<JobPayload, Error> {
+        let (digest, key) = (input.digest(), input.client_mutation_id.clone());
+        asked(context, "approveDiff", key, input.review().map(Wish::Approve), &digest).await
+    }
+
+    /// Refuses a diff for good; a retry, or a request for changes, makes another.
+    async fn reject_diff(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The diff.")] input: ReviewDiffInput,
+    ) -> Result<JobPayload, Error> {
+        let (digest, key) = (input.digest(), input.client_mutation_id.clone());
+        asked(context, "rejectDiff", key, input.review().map(Wish::Reject), &digest).await
+    }
+
+    /// Sends a diff back: the comment is the next thing that Claude reads in the same conversation.
+    async fn request_changes(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The diff.")] input: ReviewDiffInput,
+    ) -> Result<JobPayload, Error> {
+        let (digest, key) = (input.digest(), input.client_mutation_id.clone());
+        asked(context, "requestChanges", key, input.review().map(Wish::RequestChanges), &digest)
+            .await
+    }
+
+    /// Leaves a finished job out of lists, or has lists show it again.
+    async fn archive_job(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The job.")] input: ArchiveJobInput,
+    ) -> Result<JobPayload, Error> {
+        let digest = format!("{:?}", (&input.job_id, input.archived));
+        let archived = input.archived.unwrap_or(true);
+        let made = named(&input.job_id, None).map(|(job, _)| Wish::Archive { job, archived });
+        asked(context, "archiveJob", input.client_mutation_id, made, &digest).await
+    }
+}
+
+impl ReviewDiffInput {
+    fn digest(&self) -> String {
+        format!("{:?}", (&self.job_id, self.target, &self.diff_hash, &self.comment))
+    }
+
+    fn review(self) -> Result<Review, UserError> {
+        let (job, _) = named(&self.job_id, None)?;
+        let target = number(self.target)?;
+        let Ok(diff_hash) = self.diff_hash.parse() else {
+            return Err((&Rejection::new(
+                RejectionCode::DiffMoved,
+                "`diffHash` is no hash of a diff.",
+                "Pass the `hash` of the diff that you looked at.",
+            ))
+                .into());
+        };
+        Ok(Review { job, target, diff_hash, comment: self.comment.unwrap_or_default() })
+    }
+}
+
+fn limits(input: Option<LimitsInput>) -> LimitsRequest {
+    let input = input.unwrap_or_default();
+    let dollars = |amount: Option<Long>| {
+        amount.map(|Long(micros)| format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000))
+    };
+    LimitsRequest {
+        budget_usd: dollars(input.budget_micros),
+        job_budget_usd: dollars(input.job_budget_micros),
+        max_turns: input.max_turns.map(|turns| u32::try_from(turns).unwrap_or(0)),
+        max_tokens: input.max_tokens.map(|Long(tokens)| tokens),
+        max_minutes: input.max_minutes.map(|minutes| u64::try_from(minutes).unwrap_or(0)),
+        ..LimitsRequest::default()
+    }
+}
+
+fn number(number: i32) -> Result<TargetNumber, UserError> {
+    let number = u32::try_from(number).map(TargetNumber);
+    number.map_err(|_| UserError::not_found("target", "target"))
+}
+
+/// The job, and the target of it, that an input names.
+fn named(job: &ID, target: Option<i32>) -> Result<(JobId, Option<TargetNumber>), UserError> {
+    let job = GlobalId::job(job).ok_or_else(|| UserError::not_found("jobId", "job"))?;
+    Ok((job, target.map(number).transpose()?))
+}
+
+/// Carries out the wish that an input made, if it made one.
+async fn asked(
+    context: &Context<'_>,
+    name: &str,
+    key: Option<String>,
+    made: Result<Wish, UserError>,
+    digest: &str,
+) -> Result<JobPayload, Error> {
+    match made {
+        Ok(wish) => carry_out(context, name, key, wish, digest).await,
+        Err(error) => Ok(refused(key, error)),
+    }
+}
+
+fn refused(key: Option<String>, error: UserError) -> JobPayload {
+    JobPayload {
+        client_mutation_id: key,
+        job: None,
+        position: None,
+        stale: false,
+        user_errors: vec![error],
+    }
+}
+
+/// Carries out `wish`, if its caller may have it, once for each key; and shows what came of it.
+async fn carry_out(
+    context: &Context<'_>,
+    name: &str,
+    client_mutation_id: Option<String>,
+    wish: Wish,
+    digest: &str,
+) -> Result<JobPayload, Error> {
+    let services = services(context)?;
+    let caller = caller(context)?;
+    if let Err(no) = permitted(context, caller, &wish).await? {
+        return Ok(refused(client_mutation_id, (&no).into()));
+    }
+    let key = match unique_key(caller, name, client_mutation_id.as_deref(), digest) {
+        Ok(key) => key,
+        Err(no) => return Ok(refused(client_mutation_id, (&no).into())),
+    };
+    let app = &services.control.app;
+    let used = match &key {
+        Some(key) => app.log().find_key(&key.actor, &key.key).await,
+        None => Ok(None),
+    };
+    let used = used.map_err(|error| internal(error.into()))?;
+    let done = match (used, &key) {
+        (Some(used), Some(key)) if used.request_digest != key.request_digest => {
+            return Ok(refused(client_mutation_id, (&key_reused()).into()));
+        }
+        (Some(used), _) => JobId::from_stream(&used.stream).map(|job| Done {
+            job,
+            is_new: false,
+            position: used.last_position,
+        }),
+        (None, _) => None,
+    };
+    let done = match done {
+        Some(done) => done,
+        None => {
+            let paths = services.local_paths(caller);
+            match services.control.carry_out_once(wish, &asker(caller), paths, key).await {
+                Ok(done) => done,
+                Err(error) => return of_control(error).map(|no| refused(client_mutation_id, no)),
+            }
+        }
+    };
+    (services.take)(done.job);
+    let is_shown = app.shows(done.position).await;
+    Ok(JobPayload {
+        client_mutation_id,
+        job: job_of(context, done.job).await?,
+        position: Some(Position(done.position)),
+        stale: !is_shown,
+        user_errors: Vec::new(),
+    })
+}
+
+/// Whether `caller` may have `wish`. Who created the job stands in the log.
+async fn permitted(
+    context: &Context<'_>,
+    caller: &Caller,
+    wish: &Wish,
+) -> Result<Result<(), Rejection>, Error> {
+    let services = services(context)?;
+    if let Err(no) = permission::check(caller, wish, &services.rules) {
+        return Ok(Err(no));
+    }
+    let Wish::Approve(review) = wish else { return Ok(Ok(())) };
+    let created = services.control.app.created(review.job).await.map_err(internal)?;
+    Ok(match created {
+        Some((recorded, _)) => permission::check_own(caller, &recorded.actor, &services.rules),
+        None => Ok(()),
+    })
+}
+
+/// The key that makes a mutation happen once, if the caller gave one.
+fn unique_key(
+    caller: &Caller,
+    name: &str,
+    key: Option<&str>,
+    digest: &str,
+) -> Result<Option<UniqueKey>, Rejection> {
+    let Some(key) = key.filter(|key| !key.is_empty()) else { return Ok(None) };
+    if key.len() > MAX_KEY_BYTES {
+        return Err(Rejection::new(
+            RejectionCode::KeyReused,
+            format!("`clientMutationId` has {} bytes; the limit is {MAX_KEY_BYTES}.", key.len()),
+            "Use a UUID.",
+        ));
+    }
+    let request_digest = Sha256::of(format!("{name} {digest}").as_bytes());
+    Ok(Some(UniqueKey { actor: caller.actor.clone(), key: key.to_owned(), request_digest }))
+}
+
+fn key_reused() -> Rejection {
+    Rejection::new(
+        RejectionCode::KeyReused,
+        "This `clientMutationId` was used for another request.",
+        "Use a key of its own for each request; a UUID is one.",
+    )
+}

@@ -1,0 +1,102 @@
+//! What every field may ask for, and who asks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_graphql::dataloader::DataLoader;
+use async_graphql::{Context, Error};
+use cody_events::envelope::Door;
+use cody_events::ids::JobId;
+use cody_events::system::Scope;
+
+use super::errors::forbidden;
+use super::loaders::Loaders;
+use crate::api::access::Caller;
+use crate::api::control::Control;
+use crate::api::permission::{self, HouseRules};
+use crate::app::{App, Asker};
+use crate::plan::LocalPaths;
+
+/// What the schema needs of the server.
+#[derive(Clone)]
+pub struct Services {
+    pub control: Arc<Control>,
+    pub rules: HouseRules,
+    /// Folders below which whoever is no admin may name local repositories.
+    pub local_roots: Vec<PathBuf>,
+    /// Takes care of a job from now on.
+    pub take: Arc<dyn Fn(JobId) + Send + Sync>,
+}
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Services").finish_non_exhaustive()
+    }
+}
+
+/// What a request carries: its caller, and rows and payloads that its fields share.
+#[derive(Clone)]
+pub struct Asking {
+    pub caller: Arc<Caller>,
+    pub rows: Arc<DataLoader<Loaders>>,
+}
+
+impl std::fmt::Debug for Asking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Asking").field("caller", &self.caller).finish_non_exhaustive()
+    }
+}
+
+impl Asking {
+    /// A request of `caller`.
+    pub fn new(caller: Arc<Caller>, app: Arc<App>) -> Self {
+        // Rows are a query away, so that waiting for more keys costs more than it saves.
+        let rows = DataLoader::new(Loaders { app }, tokio::spawn).delay(std::time::Duration::ZERO);
+        Self { caller, rows: Arc::new(rows) }
+    }
+}
+
+/// The server's services.
+pub fn services<'a>(context: &Context<'a>) -> Result<&'a Services, Error> {
+    context.data::<Services>()
+}
+
+/// The shell around the rules.
+pub fn app<'a>(context: &Context<'a>) -> Result<&'a Arc<App>, Error> {
+    Ok(&services(context)?.control.app)
+}
+
+/// Rows and payloads, each read once a request.
+pub fn rows<'a>(context: &Context<'a>) -> Result<&'a DataLoader<Loaders>, Error> {
+    Ok(&context.data::<Asking>()?.rows)
+}
+
+/// Who asks.
+pub fn caller<'a>(context: &Context<'a>) -> Result<&'a Caller, Error> {
+    Ok(&context.data::<Asking>()?.caller)
+}
+
+/// Who asks, if they may do this much.
+pub fn allowed<'a>(context: &Context<'a>, scope: Scope) -> Result<&'a Caller, Error> {
+    let caller = caller(context)?;
+    if caller.scopes.allows(scope) {
+        Ok(caller)
+    } else {
+        Err(forbidden(permission::name_of(scope)))
+    }
+}
+
+/// The caller as the log names them.
+pub fn asker(caller: &Caller) -> Asker {
+    Asker { actor: caller.actor.clone(), door: Door::Graphql }
+}
+
+impl Services {
+    /// Which local repositories `caller` may name.
+    pub fn local_paths(&self, caller: &Caller) -> LocalPaths {
+        match caller.scopes.allows(Scope::Admin) {
+            true => LocalPaths::Any,
+            false => LocalPaths::Below(self.local_roots.clone()),
+        }
+    }
+}
