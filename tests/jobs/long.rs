@@ -13,7 +13,9 @@ use cody_batch::app::{Asker, Told};
 use cody_batch::clock::Clock;
 use cody_batch::config::Config;
 use cody_batch::plan::{JobRequest, LimitsRequest};
-use cody_batch::serve::Server;
+use cody_batch::serve::{ServeError, Server};
+use cody_batch::store::LockError;
+use cody_batch::store::sqlite::OpenError;
 use cody_batch::wire::process_start;
 use cody_events::attempt::AttemptEnd;
 use cody_events::envelope::Door;
@@ -150,7 +152,18 @@ async fn serve(world: &World, clock: Arc<FastClock>) -> Server {
     ]);
     let data = world.path("data");
     let config = Config::load(&data, &|name| settings.get(name).map(|v| (*v).to_owned())).unwrap();
-    Server::start_at(&config, None, clock).await.unwrap()
+    let started = Instant::now();
+    loop {
+        // A server that was dropped in this process lives until its last call has ended.
+        match Server::start_at(&config, None, Arc::<FastClock>::clone(&clock)).await {
+            Err(ServeError::Open(OpenError::Lock(LockError::Held { .. })))
+                if started.elapsed() < Duration::from_secs(30) =>
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            served => return served.unwrap(),
+        }
+    }
 }
 
 async fn ask(server: &Server, wish: Wish) -> Done {
