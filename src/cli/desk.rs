@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::entropy::{Entropy as _, SystemEntropy};
 use crate::git::PackStore;
 use crate::intake::Intake;
+use crate::job::state::Target;
 use crate::job::{JobState, Rejection};
 use crate::plan::JobRequest;
 use crate::serve::{ADDRESS_FILE, STATES, ServeError, Server};
@@ -60,6 +61,16 @@ pub async fn record(config: &Config, wish: Wish) -> Result<Done, anyhow::Error> 
         Some(server) => server.ask(wish).await,
         None => Ok(control(config)?.carry_out(wish, &person()).await.map_err(plain)?),
     }
+}
+
+/// Whether targets of `job` have no worker and no outcome, and may be worked on.
+pub async fn has_waiting(config: &Config, job: JobId) -> Result<bool, anyhow::Error> {
+    let state = Reading::open(&config.data_dir).await?.app.state(job).await?;
+    let job = state.job.as_ref();
+    Ok(job.is_some_and(|job| {
+        let is_waiting = |target: &Target| target.outcome.is_none() && target.request.is_none();
+        job.targets.values().any(is_waiting)
+    }))
 }
 
 /// What carries out wishes in this process, over the log alone.

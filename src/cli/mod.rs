@@ -1,5 +1,7 @@
 //! The command line: one verb, one file. Results go to stdout, chatter and progress to stderr.
 
+mod approve;
+mod archive;
 mod cancel;
 mod config;
 mod demo;
@@ -13,9 +15,12 @@ mod pause;
 mod progress;
 mod reading;
 mod redact;
+mod reject;
 mod report;
+mod request_changes;
 mod resume;
 mod retry;
+mod review_args;
 mod run;
 mod sandbox_launch;
 mod sandbox_relay;
@@ -81,6 +86,14 @@ enum Verb {
     Cancel(cancel::CancelArgs),
     /// Start over with repositories that did not succeed
     Retry(retry::RetryArgs),
+    /// Take a diff: it is delivered where that can be, and repositories that wait for it go on
+    Approve(approve::ApproveArgs),
+    /// Refuse a diff
+    Reject(reject::RejectArgs),
+    /// Send a diff back to Claude with a comment, and wait for another
+    RequestChanges(request_changes::RequestChangesArgs),
+    /// Leave a finished job out of lists
+    Archive(archive::ArchiveArgs),
     /// List jobs, newest first
     Jobs(jobs::JobsArgs),
     /// Show a job: every repository, its outcome and what bears it out
@@ -202,6 +215,10 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
         Verb::Pause(args) => pause::run(context, args).await,
         Verb::Cancel(args) => cancel::run(context, args).await,
         Verb::Retry(args) => retry::run(context, args).await,
+        Verb::Approve(args) => approve::run(context, args).await,
+        Verb::Reject(args) => reject::run(context, args).await,
+        Verb::RequestChanges(args) => request_changes::run(context, args).await,
+        Verb::Archive(args) => archive::run(context, args).await,
         Verb::Jobs(args) => jobs::run(context, args).await,
         Verb::Show(args) => show::run(context, args).await,
         Verb::Report(args) => report::run(context, args).await,

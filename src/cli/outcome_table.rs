@@ -130,6 +130,13 @@ fn hints(job: &JobOverview, program: &str) -> String {
     if job.job.is_cancelled {
         return lines;
     }
+    if let Some(one) = job.targets.iter().find(|one| one.target.delivery.awaits_person()) {
+        let target = one.target.target;
+        lines.push_str(&format!(
+            "A person has to look: {program} diff {id} {target}, then {program} approve {id} --target {target} \
+             (or request-changes, or reject)\n"
+        ));
+    }
     if is_stopped {
         lines.push_str(&format!(
             "Go on where a limit stopped: {program} resume {id} --budget-usd …  (`show {id}` says which limit)\n"

@@ -345,7 +345,7 @@ async fn watch_with(
     loop {
         let state = eyes.state(job).await?;
         progress.show(&state);
-        if state.job.as_ref().is_none_or(|job| job.finished || job.cancelled) {
+        if state.job.as_ref().is_none_or(Job::is_at_rest) {
             return Ok(Watched::ToTheEnd);
         }
         if !desk.is_alive() {

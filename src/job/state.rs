@@ -107,6 +107,13 @@ impl Job {
         self.pilot_target().is_some_and(|pilot| pilot != target)
     }
 
+    /// Whether nothing goes on before somebody says something: all is over, or the target that goes
+    /// first has ended, and the others wait for its diff to be approved.
+    pub fn is_at_rest(&self) -> bool {
+        let pilot = self.pilot_target().and_then(|number| self.targets.get(&number));
+        self.finished || self.cancelled || pilot.is_some_and(|pilot| pilot.outcome.is_some())
+    }
+
     /// Why no further response of Claude may be asked for, apart from money; nothing if one may.
     pub fn spent_limit(&self, target: &Target) -> Option<SpentLimit> {
         let (own, shared) = (&self.limits, &self.limits.shared);
