@@ -9,7 +9,7 @@ use cody_events::evidence::ChecksRan;
 use cody_events::ids::{CallNumber, TargetNumber, ThreadNumber, TurnNumber};
 use cody_events::raw::RawJson;
 use cody_events::thread::{
-    CallPermitted, ClaudeTurn, DiffReviewed, ThreadStarted, ThreadStartedPayload, ToolsRan,
+    CallPermitted, ClaudeTurn, DiffReviewed, Purpose, ThreadStarted, ThreadStartedPayload, ToolsRan,
 };
 
 use crate::claude::request::{self, Body, Role};
@@ -18,6 +18,8 @@ use crate::claude::request::{self, Body, Role};
 #[derive(Debug, Clone, Default)]
 pub struct History {
     start: Option<ThreadStartedPayload>,
+    /// Whether it makes the change, and so hears what people say of that.
+    makes_change: bool,
     /// What was said after the first message, up to the latest response in history.
     said: Vec<(Role, Vec<RawJson>)>,
     /// Blocks of ours since then: the user message that the next request ends with.
@@ -68,7 +70,8 @@ impl History {
     ) -> Result<(), HistoryError> {
         let gone = HistoryError::PayloadGone { position };
         match event {
-            Event::ThreadStarted(_) => {
+            Event::ThreadStarted(e) => {
+                self.makes_change = e.purpose != Purpose::Review;
                 let start = decode_payload::<ThreadStarted>(payload.ok_or(gone)?)?;
                 self.fresh_bytes = start.first_message.get().len() as u64;
                 self.start = Some(start);
@@ -93,7 +96,8 @@ impl History {
                 let result = decode_payload::<DiffReviewed>(payload.ok_or(gone)?)?.finish_result;
                 self.answer_finish(result);
             }
-            Event::ChangesRequested(_) => {
+            // A thread that begins later, or that judges, was not spoken to.
+            Event::ChangesRequested(_) if self.makes_change => {
                 // The result of the open `finish`, or a text where nothing is open.
                 let block = decode_payload::<ChangesRequested>(payload.ok_or(gone)?)?.finish_result;
                 self.say(block.into_iter().collect());

@@ -26,6 +26,7 @@ mod played_worker;
 mod real;
 mod rejections;
 mod remote;
+mod review;
 mod soak;
 mod upgrade;
 mod zombie;
