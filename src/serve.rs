@@ -30,7 +30,7 @@ use crate::dispatch::{DispatchOptions, Dispatcher, LocalExecutor};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::git::{FetchLimits, GitError, PackStore, WalkBudget};
 use crate::intake::Intake;
-use crate::plan::Planning;
+use crate::plan::{Library, Planning};
 use crate::scan::secrets::KnownSecrets;
 use crate::store::leases::Leases;
 use crate::store::side::SideTables;
@@ -366,6 +366,7 @@ pub fn planning(config: &Config, models: Arc<ModelTable>) -> Planning {
         git: config.git.clone(),
         models,
         may_fetch: !config.dependencies.registries.is_empty(),
+        recipes: Library::new(&config.data_dir),
     }
 }
 

@@ -3,6 +3,7 @@
 //! accepted is for `job` to say.
 
 mod limits;
+pub mod recipes;
 mod request;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::job::{Rejection, RejectionCode};
 use crate::scan::secrets::{self, KnownSecrets};
 
 pub use limits::LimitsRequest;
+pub use recipes::{Library, Listed, Recipe};
 pub use request::JobRequest;
 
 /// Which local paths a door may name.
@@ -50,13 +52,14 @@ pub struct Planning {
     pub models: Arc<ModelTable>,
     /// Whether dependencies can be fetched at all.
     pub may_fetch: bool,
+    pub recipes: Library,
 }
 
 impl Planning {
     /// A planner of `today`, for a door that may name `local_paths`.
     pub fn planner(&self, today: Date, local_paths: LocalPaths) -> Planner<'_> {
-        let (job, git, models, may_fetch) = (&self.job, &self.git, &self.models, self.may_fetch);
-        Planner { job, git, models, may_fetch, today, local_paths }
+        let (job, git, models, recipes) = (&self.job, &self.git, &self.models, &self.recipes);
+        Planner { job, git, models, may_fetch: self.may_fetch, recipes, today, local_paths }
     }
 }
 
@@ -67,25 +70,28 @@ pub struct Planner<'a> {
     pub git: &'a GitConfig,
     pub models: &'a ModelTable,
     pub may_fetch: bool,
+    pub recipes: &'a Library,
     pub today: Date,
     pub local_paths: LocalPaths,
 }
 
 impl Planner<'_> {
     /// The command that creates the job, or why there can be none.
-    pub fn plan(&self, request: &JobRequest) -> Result<CreateJob, Rejection> {
-        self.check_secrets(request)?;
-        self.check_registries(request)?;
-        check_notes(request)?;
-        let branch = request.branch.as_deref().map(str::trim).filter(|branch| !branch.is_empty());
+    pub fn plan(&self, asked: &JobRequest) -> Result<CreateJob, Rejection> {
+        check_notes(asked)?;
+        let branch = asked.branch.as_deref().map(str::trim).filter(|branch| !branch.is_empty());
         if let Some(branch) = branch {
             check_branch(branch)?;
         }
-        let targets = request
+        let targets = asked
             .repositories
             .iter()
-            .map(|text| self.target(text, branch, request.repository_notes.get(text)))
+            .map(|text| self.target(text, branch, asked.repository_notes.get(text)))
             .collect::<Result<Vec<_>, _>>()?;
+        let (request, recipe) = self.with_recipe(asked, &targets)?;
+        let request = request.as_ref();
+        self.check_secrets(request)?;
+        self.check_registries(request)?;
         let model = request.model.clone().unwrap_or_else(|| self.job.model.clone());
         let (standing, floor_call_micros) = self.standing(&model, request.prompt.len());
         self.check_effort(&model, request.effort)?;
@@ -107,7 +113,7 @@ impl Planner<'_> {
             allow: request.allow.iter().copied().collect(),
             fetch_dependencies: request.fetch_dependencies,
             pilot: request.pilot.unwrap_or(self.job.pilot),
-            recipe: None,
+            recipe,
             app_version: env!("CARGO_PKG_VERSION").to_owned(),
             rules: CreateRules {
                 max_targets: self.job.max_targets,
@@ -137,7 +143,8 @@ impl Planner<'_> {
         let notes = request.notes.iter().map(|notes| ("The notes", notes.as_str()));
         let checks = request.checks.iter().map(|check| ("A check", check.as_str()));
         let own = request.repository_notes.values().map(|notes| ("A note", notes.as_str()));
-        for (what, text) in prompt.into_iter().chain(notes).chain(checks).chain(own) {
+        let values = request.variables.values().map(|value| ("A variable", value.as_str()));
+        for (what, text) in prompt.into_iter().chain(notes).chain(checks).chain(own).chain(values) {
             if let Some(found) = secrets::find_all(text, None, &known).first() {
                 return Err(Rejection::new(
                     RejectionCode::SecretInRequest,

@@ -71,8 +71,11 @@ pub struct JobRequest {
     /// Whether one repository goes first, and the others wait until a person approved its diff; nothing
     /// means as the server does.
     pub pilot: Option<bool>,
-    /// A recipe, whose prompt, checks and policy the job takes where it gives none.
+    /// A recipe, whose prompt, checks and policy the job takes where it gives none. A prompt of the
+    /// job's own is added to the recipe's.
     pub recipe: Option<String>,
+    /// The text of a recipe, in place of a name; only where local paths may be named.
+    pub recipe_text: Option<String>,
     /// What stands in the places of the recipe's variables.
     pub variables: BTreeMap<String, String>,
     /// What Claude is told for one repository alone, by the repository as it is named above.
@@ -118,7 +121,9 @@ impl JobRequest {
 
 /// An amount as text, also where it was written as a number: the shortest text that stands for a
 /// number is the one that was written, so that no cent is lost.
-fn dollars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(super) fn dollars<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Amount {
@@ -133,7 +138,7 @@ fn dollars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
     }))
 }
 
-fn dollars_schema(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn dollars_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [
             { "type": "string", "pattern": r"^(\d+(\.\d{0,6})?|\.\d{1,6})$", "examples": ["2.50"] },

@@ -6,21 +6,22 @@ use std::process::Command;
 use cody_events::job::{Effort, Limits, Location, Policy, SharedLimits, TargetKind};
 use tempfile::TempDir;
 
-use super::{JobRequest, LocalPaths, Planner};
+use super::{JobRequest, Library, LocalPaths, Planner};
 use crate::claude::models::{Date, ModelTable};
 use crate::config::Config;
 use crate::job::command::{Checks, CreateJob, NewTarget};
 use crate::job::{Rejection, RejectionCode, check};
 
 /// A server that knows github.com and one host of its own.
-struct Server {
-    config: Config,
-    models: ModelTable,
-    local_paths: LocalPaths,
+pub(super) struct Server {
+    pub config: Config,
+    pub models: ModelTable,
+    pub local_paths: LocalPaths,
+    pub may_fetch: bool,
 }
 
 impl Server {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let nowhere = TempDir::new().unwrap();
         let env = |name: &str| {
             (name == "CODY_ALLOWED_HOSTS").then(|| "github.com,git.acme.example".to_owned())
@@ -29,6 +30,7 @@ impl Server {
             config: Config::load(nowhere.path(), &env).unwrap(),
             models: ModelTable::shipped().unwrap(),
             local_paths: LocalPaths::Any,
+            may_fetch: false,
         }
     }
 
@@ -37,12 +39,13 @@ impl Server {
         Self { local_paths: LocalPaths::Below(roots), ..Self::new() }
     }
 
-    fn plan(&self, request: &JobRequest) -> Result<CreateJob, Rejection> {
+    pub fn plan(&self, request: &JobRequest) -> Result<CreateJob, Rejection> {
         let planner = Planner {
             job: &self.config.job,
             git: &self.config.git,
             models: &self.models,
-            may_fetch: false,
+            may_fetch: self.may_fetch,
+            recipes: &Library::new(&self.config.data_dir),
             today: Date::constant(2026, 11, 23),
             local_paths: self.local_paths.clone(),
         };
@@ -52,7 +55,7 @@ impl Server {
     }
 
     #[track_caller]
-    fn refuses(&self, request: &JobRequest) -> RejectionCode {
+    pub fn refuses(&self, request: &JobRequest) -> RejectionCode {
         let rejection = self.plan(request).unwrap_err();
         for words in [&rejection.message, &rejection.next_step] {
             assert!(words.ends_with('.'), "no sentence: {words}");
@@ -62,7 +65,7 @@ impl Server {
     }
 }
 
-fn asking(repositories: &[&str]) -> JobRequest {
+pub(super) fn asking(repositories: &[&str]) -> JobRequest {
     JobRequest {
         prompt: "Replace print by logging.".to_owned(),
         repositories: repositories.iter().map(|text| (*text).to_owned()).collect(),
