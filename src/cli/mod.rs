@@ -14,6 +14,8 @@ mod outcome_table;
 mod pause;
 mod progress;
 mod reading;
+mod recipe_args;
+mod recipes;
 mod redact;
 mod reject;
 mod report;
@@ -106,6 +108,8 @@ enum Verb {
     Thread(thread::ThreadArgs),
     /// Print a repository's diff; `git apply --index` takes it
     Diff(diff::DiffArgs),
+    /// List recipes, or show one: prompts to be used again
+    Recipes(recipes::RecipesArgs),
     /// Show every setting and where it comes from, and which sandbox works here
     Config(config::ConfigArgs),
     /// Serve workers and go on with unfinished jobs
@@ -225,6 +229,7 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
         Verb::Events(args) => events::run(context, args).await,
         Verb::Thread(args) => thread::run(context, args).await,
         Verb::Diff(args) => diff::run(context, args).await,
+        Verb::Recipes(args) => recipes::run(context, args).await,
         Verb::Config(args) => config::run(context, args).await,
         Verb::Serve(args) => serve::run(context, args).await,
         Verb::Worker(_) | Verb::SandboxLaunch(_) | Verb::SandboxRelay(_) => Ok(Exit::OK),

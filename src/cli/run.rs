@@ -16,13 +16,14 @@ use super::limits::LimitArgs;
 use super::outcome_table::{json, table};
 use super::progress::Progress;
 use super::reading::ReadJob;
+use super::recipe_args::RecipeArgs;
 use super::{Context, Exit, text};
 use crate::api::control::Wish;
 use crate::app::App;
 use crate::clock::Clock as _;
 use crate::config::Config;
 use crate::job::state::Job;
-use crate::plan::{JobRequest, LocalPaths};
+use crate::plan::{JobRequest, LocalPaths, Recipe};
 
 /// How often a watched job is looked at.
 const LOOK: Duration = Duration::from_millis(150);
@@ -78,6 +79,8 @@ pub struct RunArgs {
     #[arg(long)]
     detach: bool,
     #[command(flatten)]
+    recipe: RecipeArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
@@ -85,6 +88,8 @@ const EXAMPLES: &str = "\
 Examples:
   cody-batch run --prompt \"Fix the failing test\" --repo . --out patches
   cody-batch run --prompt-file migrate.md --repo acme/api --repo acme/web --check \"npm test\" --budget-usd 2
+  cody-batch run --recipe upgrade-dependency --var dependency=serde_json --var version=2.1.0 --repo .
+  cody-batch run --recipe ./ours.toml --repo acme/api --repo acme/web --note \"acme/web=Mind the old browsers\" --pilot
   cody-batch run --file job.toml --json";
 
 /// The levels of effort, as flags spell them.
@@ -180,6 +185,7 @@ fn request(args: &RunArgs) -> Result<JobRequest, anyhow::Error> {
     request.allow.extend(&args.allow);
     request.fetch_dependencies |= args.fetch_dependencies;
     request.limit(&args.limits.request());
+    args.recipe.lay_over(&mut request)?;
     Ok(request)
 }
 
@@ -220,7 +226,12 @@ fn check(config: &Config, request: &JobRequest) -> Result<(), anyhow::Error> {
     let models = std::sync::Arc::new(crate::serve::models(config)?);
     let planning = crate::serve::planning(config, models);
     let planner = planning.planner(crate::clock::SystemClock.now().date(), LocalPaths::Any);
-    Ok(crate::job::check(&planner.plan(request)?)?)
+    crate::job::check(&planner.plan(request)?)?;
+    if let Some(recipe) = planner.recipe_of(request)? {
+        let Recipe { name, title, source, .. } = &recipe;
+        eprintln!("{}", text::printable(&format!("Recipe {name}: {title} ({source})")));
+    }
+    Ok(())
 }
 
 /// A server has a working directory of its own.
@@ -228,7 +239,11 @@ fn make_absolute(config: &Config, request: &mut JobRequest) {
     for repository in &mut request.repositories {
         let locator = crate::git::Locator::parse(repository, &config.git.allowed_hosts);
         if let Some(path) = locator.ok().as_ref().and_then(crate::git::Locator::local_path) {
-            *repository = path.display().to_string();
+            let absolute = path.display().to_string();
+            if let Some(notes) = request.repository_notes.remove(repository.as_str()) {
+                request.repository_notes.insert(absolute.clone(), notes);
+            }
+            *repository = absolute;
         }
     }
 }
