@@ -106,7 +106,10 @@ fn shown(recipe: &Recipe, program: &str, repository: Option<&str>) -> String {
         ));
     }
     out.push_str("\nPrompt:\n");
-    out.extend(recipe.prompt.trim_end().lines().map(|line| format!("  {line}\n")));
+    out.extend(recipe.prompt.trim_end().lines().map(|line| match line {
+        "" => "\n".to_owned(),
+        line => format!("  {line}\n"),
+    }));
     out.push_str(&format!("\nFor example:\n  {}\n", example(recipe, program, repository)));
     text::printable(&out)
 }
@@ -124,12 +127,15 @@ fn variable(variable: &Variable) -> String {
         (None, true) => "required".to_owned(),
         (None, false) => "may be left out".to_owned(),
     };
-    format!(
-        "  {} ({kind}, {need})\n      {}; has to be {}.\n",
-        variable.name,
-        variable.description.trim_end_matches('.'),
-        variable.wanted()
-    )
+    let more = match (variable.kind, &variable.pattern) {
+        (VariableKind::Text | VariableKind::Word, Some(pattern)) => {
+            format!("; has to match `{pattern}` as a whole")
+        }
+        (VariableKind::Number | VariableKind::Choice, _) => format!("; {}", variable.wanted()),
+        (VariableKind::Text | VariableKind::Word | VariableKind::Boolean, _) => String::new(),
+    };
+    let description = variable.description.trim_end_matches('.');
+    format!("  {} ({kind}, {need})\n      {description}{more}.\n", variable.name)
 }
 
 /// What else a job takes of it, as the file spells it.

@@ -57,12 +57,17 @@ description = "A command"
 required = false
 "#;
 
+/// Values of variables, as somebody gives them.
+type Values<'a> = &'a [(&'a str, &'a str)];
+/// Something that a request can ask for itself.
+type Asking = fn(&mut JobRequest);
+
 fn parse(text: &str) -> Recipe {
     Recipe::parse(text, Source::DataDirectory).unwrap_or_else(|bad| panic!("{bad}"))
 }
 
 /// A request with the recipe `text`, and these values.
-fn using(text: &str, values: &[(&str, &str)]) -> JobRequest {
+fn using(text: &str, values: Values<'_>) -> JobRequest {
     let variables = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     JobRequest {
         prompt: String::new(),
@@ -182,7 +187,7 @@ fn checks_of_the_request_win_over_a_recipe_that_wants_none() {
 
 #[test]
 fn values_that_do_not_fit_are_told_by_name() {
-    let cases: [(&[(&str, &str)], &str, &str); 12] = [
+    let cases: [(Values<'_>, &str, &str); 12] = [
         (&[], "The recipe `greet` needs a value for `whom` (Who is greeted).", "`whom=world`"),
         (&[("whom", " ")], "needs a value for `whom`", "`whom=world`"),
         (&[("whom", "two words")], "`whom` has to be one word", "`whom=world`"),
@@ -295,7 +300,7 @@ fn every_wrong_form_is_told_with_a_next_step() {
 #[test]
 fn a_recipe_of_anybodys_widens_nothing_by_itself() {
     let values = [("whom", "world")];
-    let cases: [(&str, fn(&mut JobRequest)); 6] = [
+    let cases: [(&str, Asking); 6] = [
         ("policy = \"auto\"", |request| request.policy = Some(Policy::Auto)),
         ("allow = [\"workflows\"]", |request| request.allow = vec![PathClass::Workflows]),
         ("no_review = true", |request| request.no_review = true),
