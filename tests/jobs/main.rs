@@ -24,6 +24,7 @@ mod overspend;
 mod peers;
 mod played_worker;
 mod real;
+mod recipes;
 mod rejections;
 mod remote;
 mod review;
