@@ -3,8 +3,11 @@
 
 pub mod access;
 pub mod control;
+pub mod downloads;
 pub mod graphql;
 pub mod permission;
+pub mod reading;
+pub mod words;
 pub mod worker;
 
 mod patch_view;

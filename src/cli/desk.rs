@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use cody_events::envelope::Door;
 use cody_events::ids::JobId;
 
-use super::reading::{self, ReadJob, Reading};
+use super::reading::{self, JobReader, ReadJob, Reading};
 use crate::api::control::{Control, Done, Letter, ROUTE, Wish};
 use crate::app::{App, Asker};
 use crate::clock::{Clock as _, SystemClock};
@@ -251,7 +251,8 @@ impl Desk {
                 if !server.views.at_least(head).await {
                     tracing::warn!("the views are behind the log; what follows may not be all");
                 }
-                let read = reading::read(&server.app, &server.views, job).await?;
+                let (app, views) = (Arc::clone(&server.app), Arc::clone(&server.views));
+                let read = JobReader { app, views }.read(job).await.map_err(reading::plain)?;
                 Ok((read, Arc::clone(&server.app)))
             }
             Self::Other(server) => {

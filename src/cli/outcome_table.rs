@@ -8,7 +8,6 @@ use cody_events::digest::Sha256;
 use cody_events::ids::TargetNumber;
 use cody_events::outcome::Outcome;
 use cody_events::status::{Delivery, JobStatus, TargetStatus};
-use cody_projections::costs::CostRow;
 use cody_projections::overview::{JobOverview, TargetOverview};
 use cody_projections::targets::TargetRow;
 use serde::Serialize;
@@ -148,31 +147,6 @@ fn hints(job: &JobOverview, program: &str) -> String {
     lines
 }
 
-/// What a job cost: what is known, what is assumed, and how much of its input came from the cache.
-pub fn spending(job: &JobOverview) -> String {
-    let sum = |of: fn(&CostRow) -> u64| job.targets.iter().map(|one| of(&one.cost)).sum::<u64>();
-    let mut words = format!("cost {}", text::dollars(job.spent_micros()));
-    let assumed = sum(|cost| cost.assumed_micros);
-    if assumed > 0 {
-        words.push_str(&format!(
-            " ({} known + {} assumed for calls that were not heard out)",
-            text::dollars(sum(|cost| cost.known_micros)),
-            text::dollars(assumed)
-        ));
-    }
-    let input = sum(|cost| cost.usage.input_total());
-    if input > 0 {
-        let cached = sum(|cost| cost.usage.cache_read_tokens);
-        words.push_str(&format!(
-            ", {} tokens in ({} % from the cache) and {} out",
-            text::grouped(input),
-            cached * 100 / input,
-            text::grouped(sum(|cost| cost.usage.output_tokens))
-        ));
-    }
-    words
-}
-
 /// How many of each outcome, and that they are all.
 fn sum(job: &JobOverview) -> String {
     let count = |wanted: Option<Outcome>| {
@@ -191,6 +165,6 @@ fn sum(job: &JobOverview) -> String {
         text::repositories(job.targets.len()),
         parts.join(" + "),
         job.status().name(),
-        spending(job)
+        text::spending(job)
     )
 }

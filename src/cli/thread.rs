@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::reading::Reading;
 use super::{Context, Exit, text};
+use crate::api::reading::page;
 use crate::app::{App, Told};
 use crate::claude::blocks::BlockView;
 
@@ -42,18 +43,20 @@ pub async fn run(context: Context, args: ThreadArgs) -> Result<Exit, anyhow::Err
     let app = &reading.app;
     job.target(args.target)?;
     let target = TargetNumber(args.target);
-    for told in &job.events {
-        if !is_said(&told.event, target) {
-            continue;
-        }
-        if args.json {
-            let payload = app.payload(told.recorded.position).await?;
-            text::put(format_args!("{}\n", told.recorded.to_json(payload.as_deref())?))?;
-        } else {
-            text::put(format_args!("{}", said(app, told, args.full).await?))?;
+    let mut after = 0;
+    loop {
+        let page = page(app, job.id, after, job.stand.version).await?;
+        let Some(last) = page.last() else { return Ok(Exit::OK) };
+        after = last.recorded.version;
+        for told in page.iter().filter(|told| is_said(&told.event, target)) {
+            if args.json {
+                let payload = app.payload(told.recorded.position).await?;
+                text::put(format_args!("{}\n", told.recorded.to_json(payload.as_deref())?))?;
+            } else {
+                text::put(format_args!("{}", said(app, told, args.full).await?))?;
+            }
         }
     }
-    Ok(Exit::OK)
 }
 
 /// Whether `event` is part of a conversation about `target`.
