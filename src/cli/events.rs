@@ -1,11 +1,11 @@
 //! `events`: a job's stream, as it was logged.
 
-use std::io::Write as _;
-
 use clap::Args;
 
 use super::reading::Reading;
-use super::{Context, Exit};
+use super::{Context, Exit, text};
+use crate::api::downloads::ndjson::{self, Extract};
+use crate::api::reading::page;
 
 /// What `events` takes.
 #[derive(Debug, Args)]
@@ -23,28 +23,28 @@ pub async fn run(context: Context, args: EventsArgs) -> Result<Exit, anyhow::Err
     let reading = Reading::open(&context.config.data_dir).await?;
     let job = reading.find(&args.job).await?;
     let app = &reading.app;
-    let mut out = std::io::stdout().lock();
-    for told in app.events(job, 0).await? {
-        let recorded = &told.recorded;
-        if args.json {
-            let payload = match recorded.payload_len {
-                Some(_) => app.payload(recorded.position).await?,
-                None => None,
-            };
-            writeln!(out, "{}", recorded.to_json(payload.as_deref())?)?;
-        } else {
-            writeln!(
-                out,
-                "{:>6}  {}  {:<18} {:<10} {}",
+    if args.json {
+        let extract = Extract { job, after: 0, until: u64::MAX, payloads: true };
+        ndjson::write(app, extract, &mut text::Stdout).await?;
+        return Ok(Exit::OK);
+    }
+    let mut after = 0;
+    loop {
+        let page = page(app, job, after, u64::MAX).await?;
+        let Some(last) = page.last() else { return Ok(Exit::OK) };
+        after = last.recorded.version;
+        for told in &page {
+            let recorded = &told.recorded;
+            text::put(format_args!(
+                "{:>6}  {}  {:<18} {:<10} {}\n",
                 recorded.version,
                 &recorded.recorded_at.to_string()[11..23],
                 recorded.kind,
                 recorded.actor.split(':').next().unwrap_or_default(),
                 brief(&recorded.facts)
-            )?;
+            ))?;
         }
     }
-    Ok(Exit::OK)
 }
 
 /// The facts in one short line.

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::reading::Reading;
 use super::{Context, Exit, text};
-use crate::api::downloads::report::report;
+use crate::api::downloads::report;
 
 /// What `report` takes.
 #[derive(Debug, Args)]
@@ -18,7 +18,6 @@ pub struct ReportArgs {
 pub async fn run(context: Context, args: ReportArgs) -> Result<Exit, anyhow::Error> {
     let reading = Reading::open(&context.config.data_dir).await?;
     let job = reading.read(&args.job).await?;
-    let app = &reading.app;
-    text::put(format_args!("{}", report(app, &job).await?))?;
+    report::write(&reading.app, &job, &mut text::Stdout).await?;
     Ok(Exit::OK)
 }

@@ -19,6 +19,7 @@ use super::reading::ReadJob;
 use super::recipe_args::RecipeArgs;
 use super::{Context, Exit, text};
 use crate::api::control::Wish;
+use crate::api::downloads::patch_names;
 use crate::app::App;
 use crate::clock::Clock as _;
 use crate::config::Config;
@@ -404,24 +405,13 @@ pub async fn write_patches(
     let dir = std::path::absolute(dir)?;
     std::fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let mut patches = BTreeMap::new();
-    let mut taken: BTreeMap<String, u32> = BTreeMap::new();
-    for target in job.state.targets.values() {
-        let Some((_, payload)) = job.diff(app, target.number).await? else { continue };
+    for (target, file) in patch_names(job) {
+        let Some((_, payload)) = job.diff(app, target).await? else { continue };
         let bytes = payload.patch.bytes().context("the recorded patch is damaged")?;
-        if bytes.is_empty() {
-            continue;
-        }
-        let name = target.repository.replace('/', "-");
-        let times = taken.entry(name.clone()).or_insert(0);
-        *times += 1;
-        let file = match times {
-            1 => format!("{name}.patch"),
-            again => format!("{name}-{again}.patch"),
-        };
         let path = dir.join(file);
         std::fs::write(&path, bytes)
             .with_context(|| format!("{} cannot be written", path.display()))?;
-        patches.insert(target.number, path);
+        patches.insert(target, path);
     }
     Ok(patches)
 }

@@ -2,6 +2,10 @@
 
 use std::io::Write as _;
 
+use async_trait::async_trait;
+
+use crate::api::downloads::outlet::Outlet;
+
 pub use crate::api::words::{counted, dollars, duration, printable, repositories, spending};
 
 /// A path as a shell reads it back.
@@ -38,6 +42,19 @@ pub fn put(text: impl std::fmt::Display) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     write!(out, "{text}")?;
     out.flush()
+}
+
+/// Standard output, for what is made piece by piece.
+#[derive(Debug)]
+pub struct Stdout;
+
+#[async_trait]
+impl Outlet for Stdout {
+    async fn put(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
+    }
 }
 
 /// Whether `error` says that whoever read our output went away.

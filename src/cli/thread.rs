@@ -1,6 +1,7 @@
 //! `thread`: the conversation with Claude, turn by turn, as it was.
 
 use clap::Args;
+use cody_events::diff::ChangesRequested;
 use cody_events::event::Event;
 use cody_events::evidence::{ChecksRan, DependenciesFetched, FetchOutcome};
 use cody_events::ids::TargetNumber;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 use super::reading::Reading;
 use super::{Context, Exit, text};
+use crate::api::downloads::thread::{Talk, is_said, write_markdown};
 use crate::api::reading::page;
 use crate::app::{App, Told};
 use crate::claude::blocks::BlockView;
@@ -34,6 +36,9 @@ pub struct ThreadArgs {
     /// Print each event of the conversation as one JSON envelope a line
     #[arg(long)]
     json: bool,
+    /// Print Markdown, as a server's `thread.md` has it
+    #[arg(long, conflicts_with_all = ["json", "full"])]
+    markdown: bool,
 }
 
 /// Runs the verb.
@@ -43,6 +48,13 @@ pub async fn run(context: Context, args: ThreadArgs) -> Result<Exit, anyhow::Err
     let app = &reading.app;
     job.target(args.target)?;
     let target = TargetNumber(args.target);
+    if args.markdown {
+        let repository = &job.target(args.target)?.repository;
+        let (thread, until) = (None, job.stand.version);
+        let talk = Talk { job: job.id, target, repository, thread, until };
+        write_markdown(app, talk, &mut text::Stdout).await?;
+        return Ok(Exit::OK);
+    }
     let mut after = 0;
     loop {
         let page = page(app, job.id, after, job.stand.version).await?;
@@ -56,21 +68,6 @@ pub async fn run(context: Context, args: ThreadArgs) -> Result<Exit, anyhow::Err
                 text::put(format_args!("{}", said(app, told, args.full).await?))?;
             }
         }
-    }
-}
-
-/// Whether `event` is part of a conversation about `target`.
-pub fn is_said(event: &Event, target: TargetNumber) -> bool {
-    match event {
-        Event::ThreadStarted(e) => e.target == target,
-        Event::CallPermitted(e) => e.target == target,
-        Event::ClaudeTurn(e) => e.target == target,
-        Event::CallFailed(e) => e.target == target,
-        Event::ToolsRan(e) => e.target == target,
-        Event::DependenciesFetched(e) => e.target == target,
-        Event::ChecksRan(e) => e.target == target,
-        Event::DiffReviewed(e) => e.target == target,
-        _ => false,
     }
 }
 
@@ -181,6 +178,12 @@ pub async fn said(app: &App, told: &Told, full: bool) -> Result<String, anyhow::
             if e.commands.is_empty() {
                 out.push_str("  none was run\n");
             }
+        }
+        Event::ChangesRequested(_) => {
+            let payload = app.payload_of::<ChangesRequested>(position).await?;
+            let words = payload.map_or_else(|| "(removed)".to_owned(), |payload| payload.comment);
+            out.push_str(&format!("\n▌{}\n", text::printable(&told.recorded.actor)));
+            out.push_str(&indented(&words, full));
         }
         Event::DiffReviewed(_) => {
             if let Some(payload) = app.payload_of::<DiffReviewed>(position).await? {

@@ -100,6 +100,12 @@ pub const BENT: &[(&str, &str, &str)] = &[
     ("src/intake/", "tools", "what a response claims follows from it; results are written one way"),
     ("src/api/reading.rs", "store", "a job at a glance stands in the views, which live there"),
     ("src/api/words.rs", "scan", "what does not show is written out in one way"),
+    ("src/api/downloads/markdown.rs", "scan", "texts of others are fenced and shown in one way"),
+    (
+        "src/api/downloads/thread/",
+        "claude",
+        "what was said and which tools were called stand in Claude's blocks",
+    ),
     ("src/api/worker/", "store", "leases are a side table, and the door checks them"),
     ("src/api/worker/mod.rs", "git", "a claim is answered with the pack's place"),
     ("src/api/worker/steps.rs", "claude", "the tools that a response asks for stand in its blocks"),
