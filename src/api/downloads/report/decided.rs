@@ -15,13 +15,12 @@ use super::moment;
 use crate::api::reading::ReadJob;
 use crate::app::{App, AppError, Told};
 
-/// One decision: what, about which target, why, and who is said to have made it.
+/// One decision: what, about which target, and who is said to have made it.
 struct Decision {
     target: Option<TargetNumber>,
     what: String,
     /// Nothing where what was done needs nobody.
     by: Option<By>,
-    why: String,
 }
 
 /// The section, with its heading; nothing if nobody decided anything.
@@ -29,7 +28,7 @@ pub async fn section(app: &App, job: &ReadJob) -> Result<String, DownloadError> 
     let mut rows = String::new();
     let mut pilot_open = job.created.pilot;
     for told in &job.events {
-        let Some(mut one) = decision(app, told).await? else { continue };
+        let Some(mut one) = decision(&told.event) else { continue };
         if matches!(told.event, Event::DiffApproved(_)) && std::mem::take(&mut pilot_open) {
             one.what.push_str(", the pilot's: the others go on");
         }
@@ -47,7 +46,7 @@ pub async fn section(app: &App, job: &ReadJob) -> Result<String, DownloadError> 
             one.what,
             code_cell(&told.recorded.actor),
             told.recorded.door.name(),
-            inline(&one.why)
+            inline(&why(app, told).await?)
         ));
     }
     if rows.is_empty() {
@@ -58,60 +57,38 @@ pub async fn section(app: &App, job: &ReadJob) -> Result<String, DownloadError> 
     ))
 }
 
-/// What `told` decides, if it does.
-async fn decision(app: &App, told: &Told) -> Result<Option<Decision>, DownloadError> {
-    let position = told.recorded.position;
-    let about = |target, what: &str, by, why| {
-        Some(Decision { target, what: what.to_owned(), by: Some(by), why })
-    };
-    let decided = match &told.event {
-        Event::DiffApproved(e) => {
-            judged(&e.0, "approved", comment::<DiffApproved>(app, position).await?)
-        }
-        Event::DiffRejected(e) => {
-            judged(&e.0, "rejected", comment::<DiffRejected>(app, position).await?)
-        }
-        Event::ChangesRequested(e) => {
-            judged(&e.0, "sent back", comment::<ChangesRequested>(app, position).await?)
-        }
-        Event::TargetHeld(e) => judged(&e.0, "held", comment::<TargetHeld>(app, position).await?),
+/// What `event` decides, if it does.
+fn decision(event: &Event) -> Option<Decision> {
+    let about = |target, what: String, by| Some(Decision { target, what, by: Some(by) });
+    match event {
+        Event::DiffApproved(e) => judged(&e.0, "approved"),
+        Event::DiffRejected(e) => judged(&e.0, "rejected"),
+        Event::ChangesRequested(e) => judged(&e.0, "sent back"),
+        Event::TargetHeld(e) => judged(&e.0, "held"),
         Event::TargetReopened(e) => {
             let why = match e.why {
-                ReopenReason::ChangesRequested => "opened again: changes requested",
-                ReopenReason::Retried => "opened again: retried",
-                ReopenReason::BudgetRaised => "opened again: budget raised",
+                ReopenReason::ChangesRequested => "changes requested",
+                ReopenReason::Retried => "retried",
+                ReopenReason::BudgetRaised => "budget raised",
             };
-            about(Some(e.target), why, e.by, reason::<TargetReopened>(app, position).await?)
+            about(Some(e.target), format!("opened again: {why}"), e.by)
         }
-        Event::Paused(e) => about(e.target, "paused", e.by, reason::<Paused>(app, position).await?),
-        Event::Resumed(e) => {
-            about(e.target, "resumed", e.by, reason::<Resumed>(app, position).await?)
-        }
-        Event::Cancelled(e) => {
-            about(None, "cancelled", e.by, reason::<Cancelled>(app, position).await?)
-        }
-        Event::BudgetChanged(e) => {
-            let what = format!("new limits: {}", limits(&e.limits));
-            about(None, &what, e.by, reason::<BudgetChanged>(app, position).await?)
-        }
-        Event::Archived(e) => about(None, "archived", e.by, String::new()),
-        Event::Unarchived(e) => about(None, "taken out of the archive", e.by, String::new()),
-        Event::DeliveryFailed(e) => Some(Decision {
-            target: Some(e.target),
-            what: "delivery stopped".to_owned(),
-            by: None,
-            why: reason::<DeliveryFailed>(app, position).await?,
-        }),
+        Event::Paused(e) => about(e.target, "paused".to_owned(), e.by),
+        Event::Resumed(e) => about(e.target, "resumed".to_owned(), e.by),
+        Event::Cancelled(e) => about(None, "cancelled".to_owned(), e.by),
+        Event::BudgetChanged(e) => about(None, format!("new limits: {}", limits(&e.limits)), e.by),
+        Event::Archived(e) => about(None, "archived".to_owned(), e.by),
+        Event::Unarchived(e) => about(None, "taken out of the archive".to_owned(), e.by),
         Event::BranchPushed(e) => {
-            let what = format!("pushed to {}", code_cell(&e.branch));
-            about(Some(e.target), &what, e.by, String::new())
+            about(Some(e.target), format!("pushed to {}", code_cell(&e.branch)), e.by)
         }
-        Event::PayloadRedacted(e) => Some(Decision {
-            target: None,
-            what: format!("words of position {} removed", e.position),
-            by: Some(e.by),
-            why: reason::<PayloadRedacted>(app, position).await?,
-        }),
+        Event::DeliveryFailed(e) => {
+            let what = "delivery stopped".to_owned();
+            Some(Decision { target: Some(e.target), what, by: None })
+        }
+        Event::PayloadRedacted(e) => {
+            about(None, format!("words of position {} removed", e.position), e.by)
+        }
         Event::Created(_)
         | Event::AttemptRequested(_)
         | Event::AttemptStarted(_)
@@ -134,14 +111,32 @@ async fn decision(app: &App, told: &Told) -> Result<Option<Decision>, DownloadEr
         | Event::TokenRevoked(_)
         | Event::SettingsChanged(_)
         | Event::EpochOpened(_) => None,
-    };
-    Ok(decided)
+    }
 }
 
-fn judged(diff: &JudgedDiff, verb: &str, why: String) -> Option<Decision> {
+fn judged(diff: &JudgedDiff, verb: &str) -> Option<Decision> {
     let hash = diff.diff_hash.to_string();
     let what = format!("diff `{}` {verb}", hash.get(..12).unwrap_or(&hash));
-    Some(Decision { target: Some(diff.target), what, by: Some(diff.by), why })
+    Some(Decision { target: Some(diff.target), what, by: Some(diff.by) })
+}
+
+/// Why, in the words of whoever decided.
+async fn why(app: &App, told: &Told) -> Result<String, AppError> {
+    let position = told.recorded.position;
+    match &told.event {
+        Event::DiffApproved(_) => comment::<DiffApproved>(app, position).await,
+        Event::DiffRejected(_) => comment::<DiffRejected>(app, position).await,
+        Event::ChangesRequested(_) => comment::<ChangesRequested>(app, position).await,
+        Event::TargetHeld(_) => comment::<TargetHeld>(app, position).await,
+        Event::TargetReopened(_) => reason::<TargetReopened>(app, position).await,
+        Event::Paused(_) => reason::<Paused>(app, position).await,
+        Event::Resumed(_) => reason::<Resumed>(app, position).await,
+        Event::Cancelled(_) => reason::<Cancelled>(app, position).await,
+        Event::BudgetChanged(_) => reason::<BudgetChanged>(app, position).await,
+        Event::DeliveryFailed(_) => reason::<DeliveryFailed>(app, position).await,
+        Event::PayloadRedacted(_) => reason::<PayloadRedacted>(app, position).await,
+        _ => Ok(String::new()),
+    }
 }
 
 async fn comment<F>(app: &App, position: u64) -> Result<String, AppError>
