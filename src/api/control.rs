@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::{App, AppError, Asker, Executed};
 use crate::converse::feedback;
 use crate::intake::{Intake, IntakeError, Story};
-use crate::job::command::{RequestChanges, ReviewedDiff};
+use crate::job::command::{CreateJob, RequestChanges, ReviewedDiff};
 use crate::job::state::Job;
 use crate::job::{Command, Rejection, RejectionCode};
 use crate::plan::{JobRequest, LimitsRequest, LocalPaths, Planner, Planning};
@@ -150,11 +150,8 @@ impl Control {
         let last = Last { control: self, asker, key };
         match wish {
             Wish::Create { job, request } => {
-                let wish = self.planner(paths).plan(&request).map_err(AppError::from)?;
-                let id = CommandId::derived(&["create", &job.to_string()]);
-                let command = Command::CreateJob(Box::new(wish));
-                let done = self.app.execute_once(job, id, command, asker, last.key).await?;
-                Ok(told(&done))
+                let planned = self.planner(paths).plan(&request).map_err(AppError::from)?;
+                self.create(job, planned, asker, last.key).await
             }
             Wish::Pause { job, target } => {
                 let reason = String::new();
@@ -202,6 +199,19 @@ impl Control {
                 last.execute(job, Command::ArchiveJob { archived, by: By::Person }).await
             }
         }
+    }
+
+    /// Creates the job that was planned.
+    pub async fn create(
+        &self,
+        job: JobId,
+        planned: CreateJob,
+        asker: &Asker,
+        key: Option<UniqueKey>,
+    ) -> Result<Done, ControlError> {
+        let id = CommandId::derived(&["create", &job.to_string()]);
+        let command = Command::CreateJob(Box::new(planned));
+        Ok(told(&self.app.execute_once(job, id, command, asker, key).await?))
     }
 
     /// The request for changes, with the words by which Claude reads it: the result of the `finish`

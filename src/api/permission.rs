@@ -1,12 +1,13 @@
 //! What a caller has to be allowed for each wish: one list, whatever the door.
 
-use cody_events::job::Policy;
+use cody_events::job::{Limits, Policy};
 use cody_events::system::Scope;
 
 use super::access::Caller;
 use super::control::Wish;
+use crate::job::command::CreateJob;
 use crate::job::{Rejection, RejectionCode};
-use crate::plan::{JobRequest, LimitsRequest};
+use crate::plan::LimitsRequest;
 
 /// What the server's owner lets people do.
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +38,12 @@ pub fn scope_of(wish: &Wish) -> Scope {
 /// nothing if it takes nothing.
 pub fn removes_human(wish: &Wish, rules: &HouseRules) -> Option<String> {
     match wish {
-        Wish::Create { request, .. } => removed_by_request(request, rules),
-        Wish::Resume { limits, .. } | Wish::Retry { limits, .. } => over_cap(limits, rules),
-        Wish::Pause { .. }
+        Wish::Resume { limits, .. } | Wish::Retry { limits, .. } => {
+            asked_micros(limits).and_then(|asked| over_cap(asked, rules))
+        }
+        // What a job removes is seen when it is planned: a recipe may ask for it.
+        Wish::Create { .. }
+        | Wish::Pause { .. }
         | Wish::Cancel { .. }
         | Wish::Archive { .. }
         | Wish::Attend { .. }
@@ -49,22 +53,31 @@ pub fn removes_human(wish: &Wish, rules: &HouseRules) -> Option<String> {
     }
 }
 
-fn removed_by_request(request: &JobRequest, rules: &HouseRules) -> Option<String> {
-    if request.policy == Some(Policy::Auto) {
+/// What a job takes out of people's hands, as it was planned; nothing if it takes nothing.
+fn removed_by_job(job: &CreateJob, rules: &HouseRules) -> Option<String> {
+    if job.policy == Policy::Auto {
         return Some("The policy `auto` delivers diffs that nobody looked at.".to_owned());
     }
-    if rules.pilot && request.pilot == Some(false) {
+    if rules.pilot && !job.pilot {
         return Some("This server asks for a pilot, and the job goes without one.".to_owned());
     }
-    if let Some(class) = request.allow.first() {
+    if let Some(class) = job.allow.first() {
         return Some(format!("Diffs that touch `{class}` would not be held for a person."));
     }
-    over_cap(&request.limits(), rules)
+    over_cap(each(&job.limits), rules)
 }
 
-fn over_cap(limits: &LimitsRequest, rules: &HouseRules) -> Option<String> {
+/// Micro-dollars that each target may spend.
+fn each(limits: &Limits) -> u64 {
+    limits.job_budget_micros.map_or(limits.budget_micros, |shared| shared.min(limits.budget_micros))
+}
+
+fn asked_micros(limits: &LimitsRequest) -> Option<u64> {
+    limits.budget_usd.as_deref().and_then(crate::config::micros)
+}
+
+fn over_cap(asked: u64, rules: &HouseRules) -> Option<String> {
     let cap = rules.max_budget_micros?;
-    let asked = limits.budget_usd.as_deref().and_then(crate::config::micros)?;
     (asked > cap).then(|| {
         format!(
             "The budget is above this server's cap of {}.{:02} USD a repository.",
@@ -80,12 +93,24 @@ pub fn check(caller: &Caller, wish: &Wish, rules: &HouseRules) -> Result<(), Rej
     if !caller.scopes.allows(scope) {
         return Err(lacks(scope, "That is more than this token may do."));
     }
-    if let Some(reason) = removes_human(wish, rules)
-        && !caller.scopes.allows(Scope::Approve)
-    {
-        return Err(lacks(Scope::Approve, &reason));
+    check_removed(caller, removes_human(wish, rules))
+}
+
+/// Why `caller` may not create this very job.
+pub fn check_job(caller: &Caller, job: &CreateJob, rules: &HouseRules) -> Result<(), Rejection> {
+    if !caller.scopes.allows(Scope::Run) {
+        return Err(lacks(Scope::Run, "That is more than this token may do."));
     }
-    Ok(())
+    check_removed(caller, removed_by_job(job, rules))
+}
+
+fn check_removed(caller: &Caller, removed: Option<String>) -> Result<(), Rejection> {
+    match removed {
+        Some(reason) if !caller.scopes.allows(Scope::Approve) => {
+            Err(lacks(Scope::Approve, &reason))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Two pairs of eyes: a diff is not approved by whoever asked for it, unless they own the server or its

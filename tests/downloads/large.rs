@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use cody_batch::store::{Append, Appended, Cursor, Head, Log, LogError, Subscription};
+use cody_batch::store::{Append, Appended, Cursor, Head, Log, LogError, Subscription, UsedKey};
 use cody_events::envelope::{Door, Recorded};
 use cody_events::event::Draft;
 use cody_events::ids::EventId;
@@ -62,6 +62,10 @@ impl Log for Counted {
 
     async fn find_event(&self, id: EventId) -> Result<Option<Recorded>, LogError> {
         self.log.find_event(id).await
+    }
+
+    async fn find_key(&self, actor: &str, key: &str) -> Result<Option<UsedKey>, LogError> {
+        self.log.find_key(actor, key).await
     }
 
     fn subscribe(&self, cursor: Cursor) -> Subscription {

@@ -48,6 +48,8 @@ pub enum ErrorCode {
     WrongState,
     /// The budget does not suffice.
     Budget,
+    /// More than there may be at once.
+    TooMany,
     /// A repository cannot be used as it is named.
     BadRepository,
     /// The request itself is not acceptable.
@@ -59,7 +61,7 @@ impl ErrorCode {
     fn of(code: crate::job::RejectionCode) -> Self {
         use crate::job::RejectionCode as No;
         match code {
-            No::NoSuchJob | No::NoSuchTarget => Self::NotFound,
+            No::NoSuchJob | No::NoSuchTarget | No::NoSuchRecipe => Self::NotFound,
             No::Forbidden => Self::Forbidden,
             No::OwnJob => Self::OwnJob,
             No::DiffMoved => Self::DiffMoved,
@@ -102,6 +104,9 @@ impl ErrorCode {
             | No::BadBranch
             | No::BadCheck
             | No::BadNotes
+            | No::BadRecipe
+            | No::BadVariable
+            | No::RecipeNotAllowed
             | No::CommentTooLong
             | No::NoRegistries => Self::BadRequest,
         }

@@ -4,6 +4,7 @@
 pub mod front;
 pub mod services;
 
+mod download;
 mod errors;
 mod ids;
 mod limits;

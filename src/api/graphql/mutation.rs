@@ -5,9 +5,10 @@ use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject};
 use cody_events::digest::Sha256;
 use cody_events::ids::{JobId, TargetNumber};
 
+use super::download::{self, CreateDownloadInput, CreateDownloadPayload};
 use super::errors::{UserError, internal, of_control};
 use super::ids::GlobalId;
-use super::plan::PlanJobInput;
+use super::plan::{PlanJobInput, planned};
 use super::services::{asker, caller, services};
 use super::types::job::Job;
 use super::types::node::job_of;
@@ -138,7 +139,8 @@ impl Mutation {
     ) -> Result<JobPayload, Error> {
         let digest = format!("{:?}", input.job);
         let job = services(context)?.control.app.new_job_id();
-        let wish = Wish::Create { job, request: Box::new(input.job.into_request()) };
+        let request = Box::new(input.job.into_request());
+        let wish = Wish::Create { job, request };
         carry_out(context, "createJob", input.client_mutation_id, wish, &digest).await
     }
 
@@ -228,6 +230,15 @@ impl Mutation {
         let (digest, key) = (input.digest(), input.client_mutation_id.clone());
         asked(context, "requestChanges", key, input.review().map(Wish::RequestChanges), &digest)
             .await
+    }
+
+    /// Makes a link for a download that is good once, for a minute, and without a token.
+    async fn create_download(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "What to download.")] input: CreateDownloadInput,
+    ) -> Result<CreateDownloadPayload, Error> {
+        download::create(context, input).await
     }
 
     /// Leaves a finished job out of lists, or has lists show it again.
@@ -349,13 +360,10 @@ async fn carry_out(
     };
     let done = match done {
         Some(done) => done,
-        None => {
-            let paths = services.local_paths(caller);
-            match services.control.carry_out_once(wish, &asker(caller), paths, key).await {
-                Ok(done) => done,
-                Err(error) => return of_control(error).map(|no| refused(client_mutation_id, no)),
-            }
-        }
+        None => match execute(context, wish, key).await? {
+            Ok(done) => done,
+            Err(no) => return Ok(refused(client_mutation_id, no)),
+        },
     };
     (services.take)(done.job);
     let is_shown = app.shows(done.position).await;
@@ -366,6 +374,28 @@ async fn carry_out(
         stale: !is_shown,
         user_errors: Vec::new(),
     })
+}
+
+/// Has `wish` done. A job is created as it was planned, and its caller judged by that.
+async fn execute(
+    context: &Context<'_>,
+    wish: Wish,
+    key: Option<UniqueKey>,
+) -> Result<Result<Done, UserError>, Error> {
+    let services = services(context)?;
+    let caller = caller(context)?;
+    let (control, asker) = (&services.control, asker(caller));
+    let done = match wish {
+        Wish::Create { job, request } => match planned(context, *request).await? {
+            Ok(planned) => control.create(job, planned, &asker, key).await,
+            Err(no) => return Ok(Err((&no).into())),
+        },
+        wish => control.carry_out_once(wish, &asker, services.local_paths(caller), key).await,
+    };
+    match done {
+        Ok(done) => Ok(Ok(done)),
+        Err(error) => of_control(error).map(Err),
+    }
 }
 
 /// Whether `caller` may have `wish`. Who created the job stands in the log.

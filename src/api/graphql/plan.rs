@@ -1,5 +1,7 @@
 //! A job as it is asked for over GraphQL, and what would become of it.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Error, InputObject, SimpleObject};
 use cody_events::policy::PathClass as Class;
 
@@ -7,9 +9,9 @@ use super::errors::UserError;
 use super::services::{caller, services};
 use super::types::scalars::Long;
 use super::types::words::{Effort, PathClass, Policy, TargetKind};
-use crate::api::control::Wish;
 use crate::api::permission;
 use crate::job::Rejection;
+use crate::job::command::CreateJob;
 use crate::plan::JobRequest;
 
 /// A job as it is asked for.
@@ -49,6 +51,20 @@ pub struct PlanJobInput {
     pub max_tokens: Option<Long>,
     /// Minutes that workers may hold each repository.
     pub max_minutes: Option<i32>,
+    /// Minutes that tools and checks of each repository may take.
+    pub max_tool_minutes: Option<i32>,
+    /// Bytes that each repository's patch may have.
+    pub max_diff_bytes: Option<Long>,
+    /// Claude's responses for all repositories together.
+    pub job_max_turns: Option<i32>,
+    /// Tokens, in and out, for all repositories together.
+    pub job_max_tokens: Option<Long>,
+    /// Minutes that workers may hold all repositories together.
+    pub job_max_minutes: Option<i32>,
+    /// Minutes that tools and checks of all repositories may take together.
+    pub job_max_tool_minutes: Option<i32>,
+    /// Bytes that all patches may have together.
+    pub job_max_diff_bytes: Option<Long>,
     /// Whether Claude may not run commands.
     pub no_bash: Option<bool>,
     /// Take the change without an independent review by Claude.
@@ -126,6 +142,13 @@ impl PlanJobInput {
             max_turns: self.max_turns.map(|turns| u32::try_from(turns).unwrap_or(0)),
             max_tokens: self.max_tokens.map(|Long(tokens)| tokens),
             max_minutes: count(self.max_minutes),
+            max_tool_minutes: count(self.max_tool_minutes),
+            max_diff_bytes: self.max_diff_bytes.map(|Long(bytes)| bytes),
+            job_max_turns: self.job_max_turns.map(|turns| u32::try_from(turns).unwrap_or(0)),
+            job_max_tokens: self.job_max_tokens.map(|Long(tokens)| tokens),
+            job_max_minutes: count(self.job_max_minutes),
+            job_max_tool_minutes: count(self.job_max_tool_minutes),
+            job_max_diff_bytes: self.job_max_diff_bytes.map(|Long(bytes)| bytes),
             policy: self.policy.map(cody_events::job::Policy::from),
             no_bash: self.no_bash.unwrap_or(false),
             no_review: self.no_review.unwrap_or(false),
@@ -139,7 +162,7 @@ impl PlanJobInput {
                 .into_iter()
                 .map(|variable| (variable.name, variable.value))
                 .collect(),
-            ..JobRequest::default()
+            recipe_text: None,
         }
     }
 }
@@ -149,26 +172,33 @@ fn dollars(micros: u64) -> String {
     format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
-/// What would become of the job that `input` asks for.
-pub async fn plan(context: &Context<'_>, input: PlanJobInput) -> Result<JobPlan, Error> {
+/// The job that `request` asks for, if its caller may have it.
+pub async fn planned(
+    context: &Context<'_>,
+    request: JobRequest,
+) -> Result<Result<CreateJob, Rejection>, Error> {
     let services = services(context)?;
     let caller = caller(context)?;
-    let request = input.into_request();
     let paths = services.local_paths(caller);
-    let job = services.control.app.new_job_id();
-    let wish = Wish::Create { job, request: Box::new(request.clone()) };
-    let control = std::sync::Arc::clone(&services.control);
-    // Repositories are looked for on the disk.
+    let control = Arc::clone(&services.control);
+    // Repositories and recipes are looked for on the disk.
     let planned = tokio::task::spawn_blocking(move || {
         let planned = control.planner(paths).plan(&request)?;
         crate::job::check(&planned)?;
-        Ok::<_, Rejection>(planned)
+        Ok(planned)
     });
     let planned = planned.await.map_err(|_| Error::new("The planning was interrupted."))?;
-    let permitted = permission::check(caller, &wish, &services.rules);
-    let planned = match (planned, permitted) {
-        (Ok(planned), Ok(())) => planned,
-        (Err(no), _) | (Ok(_), Err(no)) => {
+    Ok(planned.and_then(|planned| {
+        permission::check_job(caller, &planned, &services.rules)?;
+        Ok(planned)
+    }))
+}
+
+/// What would become of the job that `input` asks for.
+pub async fn plan(context: &Context<'_>, input: PlanJobInput) -> Result<JobPlan, Error> {
+    let planned = match planned(context, input.into_request()).await? {
+        Ok(planned) => planned,
+        Err(no) => {
             return Ok(JobPlan {
                 targets: Vec::new(),
                 model: None,

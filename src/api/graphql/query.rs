@@ -1,5 +1,7 @@
 //! What can be read.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Enum, Error, ID, InputObject, Object};
 use cody_events::system::Scope as Allowed;
 use cody_projections::jobs::JobFilter;
@@ -16,6 +18,7 @@ use super::types::event::{self, Event};
 use super::types::job::Job;
 use super::types::message::Message;
 use super::types::node::{self, Node};
+use super::types::recipe::ListedRecipe;
 use super::types::scalars::{Long, Position};
 use super::types::server::{Model, ServerInfo, Viewer};
 use super::types::target::{self, Target};
@@ -208,6 +211,18 @@ impl Query {
             })
         });
         Ok(offers.collect())
+    }
+
+    /// The recipes that jobs can be made from: those of the server's owner, and those that came with the
+    /// program.
+    async fn recipes(&self, context: &Context<'_>) -> Result<Vec<ListedRecipe>, Error> {
+        let caller = allowed(context, Allowed::Read)?;
+        let services = services(context)?;
+        let (control, paths) = (Arc::clone(&services.control), services.local_paths(caller));
+        let listed = tokio::task::spawn_blocking(move || control.planner(paths).recipes(&[]));
+        let listed = listed.await.map_err(|_| Error::new("The listing was interrupted."))?;
+        // No repository is named, so that none can be refused.
+        Ok(listed.unwrap_or_default().iter().map(ListedRecipe::from).collect())
     }
 
     /// What this server is, and where it stands.

@@ -13,6 +13,7 @@ use super::errors::forbidden;
 use super::loaders::Loaders;
 use crate::api::access::Caller;
 use crate::api::control::Control;
+use crate::api::downloads::Links;
 use crate::api::permission::{self, HouseRules};
 use crate::app::{App, Asker};
 use crate::plan::LocalPaths;
@@ -24,6 +25,8 @@ pub struct Services {
     pub rules: HouseRules,
     /// Folders below which whoever is no admin may name local repositories.
     pub local_roots: Vec<PathBuf>,
+    /// Links for downloads.
+    pub links: Arc<Links>,
     /// Takes care of a job from now on.
     pub take: Arc<dyn Fn(JobId) + Send + Sync>,
 }

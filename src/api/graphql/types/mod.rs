@@ -8,6 +8,7 @@ pub mod event;
 pub mod job;
 pub mod message;
 pub mod node;
+pub mod recipe;
 pub mod scalars;
 pub mod server;
 pub mod target;
