@@ -21,7 +21,7 @@ fn rules_in(text: &str) -> Vec<String> {
 #[test]
 fn every_rule_compiles() {
     let rules = Rules::read().unwrap();
-    assert_eq!(rules.rules.len(), 221);
+    assert_eq!(rules.rules.len(), 222);
     for rule in &rules.rules {
         assert!(rule.compiles(), "{}", rule.id());
     }
@@ -50,6 +50,7 @@ fn what_looks_like_a_secret_is_found() {
     for (text, rule) in [
         (format!("token: {}{}", "ghp_", noise(36)), "github-pat"),
         (format!("{}{}", "github_pat_", noise(82)), "github-fine-grained-pat"),
+        (format!("Bearer {}{}", "cody_", noise(43)), "cody-batch-token"),
         (format!("key = \"{}{}\"", "AKIA", "IOSFODNN7QWERTYZ"), "aws-access-token"),
         (format!("{}{}", "xoxb-123456789012-123456789012-", noise(24)), "slack-bot-token"),
         (format!("{}{}{}AA", "sk-ant-api03-", noise(93), ""), "anthropic-api-key"),
