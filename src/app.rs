@@ -273,24 +273,33 @@ impl App {
     }
 
     /// Records what belongs to no job.
-    pub async fn record_system(&self, draft: Draft, actor: &str) -> Result<(), AppError> {
-        let asker = Asker::room(actor);
+    pub async fn record_system(&self, draft: Draft, asker: &Asker) -> Result<Executed, AppError> {
         let append = Append {
             stream: SYSTEM.to_owned(),
             expected: Expected::Any,
             command_id: self.new_command_id(),
-            actor: asker.actor,
+            actor: asker.actor.clone(),
             door: asker.door,
             correlation_id: None,
             unique_key: None,
             events: vec![self.new_event(&draft)?],
         };
         match self.log.append(append).await? {
-            Appended::Fenced { .. } => Err(AppError::Fenced),
-            Appended::Appended { .. } | Appended::Duplicate { .. } | Appended::Conflict { .. } => {
-                Ok(())
+            Appended::Appended { last_position, .. } => {
+                Ok(Executed { is_new: true, position: last_position })
             }
+            // Neither can be: the command's id is new, and any version is right.
+            Appended::Duplicate { .. } | Appended::Conflict { .. } => {
+                Ok(Executed { is_new: false, position: self.log.head().await?.position })
+            }
+            Appended::Fenced { .. } => Err(AppError::Fenced),
         }
+    }
+
+    /// A page of what belongs to no job, after `version`, in order; empty when there is no more.
+    pub async fn system_page(&self, version: u64) -> Result<Vec<Told>, AppError> {
+        let page = self.log.read_stream(SYSTEM, version + 1, PAGE).await?;
+        page.into_iter().map(|recorded| Ok(told(recorded)?)).collect()
     }
 
     /// The state of `job` now; the default state if there is no such job.
@@ -311,20 +320,17 @@ impl App {
 
     /// The events of `job` after `version`, in order.
     pub async fn events(&self, job: JobId, version: u64) -> Result<Vec<Told>, AppError> {
-        let mut told = Vec::new();
+        let mut events = Vec::new();
         let mut after = version;
         loop {
             let page = self.log.read_stream(&job.stream(), after + 1, PAGE).await?;
             let full = page.len() == PAGE;
             for recorded in page {
                 after = recorded.version;
-                told.push(Told {
-                    event: Event::decode(&recorded.kind, recorded.schema_version, &recorded.facts)?,
-                    recorded,
-                });
+                events.push(told(recorded)?);
             }
             if !full {
-                return Ok(told);
+                return Ok(events);
             }
         }
     }
@@ -350,10 +356,9 @@ impl App {
             let start = end.saturating_sub(LOOK_BACK);
             let page = self.log.read_stream(&job.stream(), start + 1, LOOK_BACK as usize).await?;
             for recorded in page.into_iter().rev().filter(|recorded| recorded.version <= end) {
-                let event =
-                    Event::decode(&recorded.kind, recorded.schema_version, &recorded.facts)?;
-                if fits(&event) {
-                    return Ok(Some(Told { recorded, event }));
+                let told = told(recorded)?;
+                if fits(&told.event) {
+                    return Ok(Some(told));
                 }
             }
             end = start;
@@ -450,6 +455,11 @@ impl App {
         };
         Ok(self.log.append(append).await?)
     }
+}
+
+fn told(recorded: Recorded) -> Result<Told, DecodeError> {
+    let event = Event::decode(&recorded.kind, recorded.schema_version, &recorded.facts)?;
+    Ok(Told { recorded, event })
 }
 
 impl std::fmt::Debug for App {

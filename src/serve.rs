@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::control::{self, Control, ControlDoor};
 use crate::api::worker::{self, WorkerDoor};
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, Asker};
 use crate::claude::client::{BadClient, Client, ClientOptions};
 use crate::claude::limiter::Limiter;
 use crate::claude::model_file::BadModelFile;
@@ -313,7 +313,7 @@ async fn open_epoch(app: &App, log: &SqliteLog) -> Result<(), ServeError> {
         app_version: env!("CARGO_PKG_VERSION").to_owned(),
         sqlite_version: Some(crate::store::sqlite::library_version().to_owned()),
     });
-    app.record_system(opened, "server").await?;
+    app.record_system(opened, &Asker::room("server")).await?;
     Ok(())
 }
 

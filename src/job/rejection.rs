@@ -82,6 +82,10 @@ pub enum RejectionCode {
     NoSuchPermit,
     BudgetBusy,
     BudgetSpent,
+    BadToken,
+    TokenNameTaken,
+    TooManyTokens,
+    NoSuchToken,
 }
 
 impl RejectionCode {
@@ -140,6 +144,10 @@ impl RejectionCode {
             Self::NoSuchPermit => "no-such-permit",
             Self::BudgetBusy => "budget-busy",
             Self::BudgetSpent => "budget-spent",
+            Self::BadToken => "bad-token",
+            Self::TokenNameTaken => "token-name-taken",
+            Self::TooManyTokens => "too-many-tokens",
+            Self::NoSuchToken => "no-such-token",
         }
     }
 }

@@ -120,8 +120,8 @@ CREATE TABLE views_pointer (one INTEGER PRIMARY KEY CHECK (one = 1), generation 
 INSERT INTO views_pointer VALUES (1, 1);
 CREATE TABLE token_hashes (
     token_hash BLOB PRIMARY KEY,
-    token_id TEXT NOT NULL,
-    scopes TEXT NOT NULL
+    token_id TEXT NOT NULL UNIQUE,
+    last_used_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE webhook_ids (
     delivery_id TEXT PRIMARY KEY,

@@ -1,5 +1,5 @@
 //! The small tables beside the log: what is true now and need not be proved later. Claims' nonces,
-//! leases, packs, and which build of the views is current.
+//! leases, packs, hashes of tokens, and which build of the views is current.
 
 use async_trait::async_trait;
 use cody_events::digest::{ObjectId, Sha256};
@@ -53,6 +53,15 @@ pub struct PackRow {
     pub last_used_at: Timestamp,
 }
 
+/// How a token is known again. Everything else about it is told by its event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenHash {
+    /// The SHA-256 of the token's text.
+    pub token_hash: Sha256,
+    pub token_id: String,
+    pub last_used_at: Option<Timestamp>,
+}
+
 /// The side tables.
 #[async_trait]
 pub trait SideTables: Send + Sync {
@@ -70,6 +79,12 @@ pub trait SideTables: Send + Sync {
         repository: String,
         base_commit: ObjectId,
     ) -> Result<Option<PackRow>, LogError>;
+    async fn put_token(&self, token: TokenHash) -> Result<(), LogError>;
+    /// Every token whose hash is kept; whoever adds one sees to it that they do not grow too many.
+    async fn list_tokens(&self) -> Result<Vec<TokenHash>, LogError>;
+    async fn note_token_used(&self, token_id: String, at: Timestamp) -> Result<(), LogError>;
+    /// Forgets the hashes of these tokens.
+    async fn forget_tokens(&self, token_ids: Vec<String>) -> Result<(), LogError>;
     async fn views_generation(&self) -> Result<u64, LogError>;
     async fn switch_views(&self, generation: u64) -> Result<(), LogError>;
 }
@@ -199,6 +214,60 @@ impl SideTables for SqliteLog {
                     })
                 })
                 .optional()
+        })
+        .await
+    }
+
+    async fn put_token(&self, token: TokenHash) -> Result<(), LogError> {
+        self.write(move |connection| {
+            connection.prepare_cached("INSERT INTO token_hashes VALUES (?1, ?2, ?3)")?.execute(
+                params![
+                    token.token_hash.as_bytes(),
+                    token.token_id,
+                    token.last_used_at.map(Timestamp::as_micros),
+                ],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn list_tokens(&self) -> Result<Vec<TokenHash>, LogError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT token_hash, token_id, last_used_at FROM token_hashes ORDER BY token_id",
+                )?
+                .query_map([], |row| {
+                    Ok(TokenHash {
+                        token_hash: Sha256(row.get(0)?),
+                        token_id: row.get(1)?,
+                        last_used_at: row.get::<_, Option<i64>>(2)?.map(Timestamp),
+                    })
+                })?
+                .collect()
+        })
+        .await
+    }
+
+    async fn note_token_used(&self, token_id: String, at: Timestamp) -> Result<(), LogError> {
+        self.write(move |connection| {
+            connection
+                .prepare_cached("UPDATE token_hashes SET last_used_at = ?2 WHERE token_id = ?1")?
+                .execute(params![token_id, at.as_micros()])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn forget_tokens(&self, token_ids: Vec<String>) -> Result<(), LogError> {
+        self.write(move |connection| {
+            let mut forget =
+                connection.prepare_cached("DELETE FROM token_hashes WHERE token_id = ?1")?;
+            for token_id in token_ids {
+                forget.execute([token_id])?;
+            }
+            Ok(())
         })
         .await
     }

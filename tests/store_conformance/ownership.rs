@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cody_batch::entropy::SystemEntropy;
-use cody_batch::store::side::{ClaimNonce, Lease, PackRow, Process, SideTables};
+use cody_batch::store::side::{ClaimNonce, Lease, PackRow, Process, SideTables, TokenHash};
 use cody_batch::store::sqlite::OpenError;
 use cody_batch::store::verify::Verdict;
 use cody_batch::store::{Appended, Expected, LockError, Log, LogError, SqliteLog};
@@ -172,4 +172,26 @@ async fn side_tables_hold_what_was_put_last() {
     log.switch_views(5).await.unwrap();
     drop(log);
     assert_eq!(directory.sqlite().views_generation().await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn hashes_of_tokens_are_kept_until_they_are_forgotten() {
+    let directory = Directory::new();
+    let log = directory.sqlite();
+    let token = |name: &str| TokenHash {
+        token_hash: Sha256::of(name.as_bytes()),
+        token_id: name.to_owned(),
+        last_used_at: None,
+    };
+    for name in ["c", "a", "b"] {
+        log.put_token(token(name)).await.unwrap();
+    }
+    let twin = TokenHash { token_hash: Sha256::of(b"d"), ..token("a") };
+    assert!(log.put_token(twin).await.is_err(), "an id is given once");
+    assert!(log.put_token(TokenHash { token_id: "d".to_owned(), ..token("a") }).await.is_err());
+    log.note_token_used("b".to_owned(), Timestamp(9)).await.unwrap();
+    log.forget_tokens(vec!["a".to_owned(), "none".to_owned()]).await.unwrap();
+    drop(log);
+    let kept = directory.sqlite().list_tokens().await.unwrap();
+    assert_eq!(kept, [TokenHash { last_used_at: Some(Timestamp(9)), ..token("b") }, token("c")]);
 }
