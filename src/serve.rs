@@ -1,22 +1,26 @@
 //! Putting the server together: log, rooms, doors, one address. Everything here is wiring; what it
 //! wires does not know the other ends.
 
+mod sockets;
+
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cody_events::digest::Sha256;
 use cody_events::event::Draft;
 use cody_events::system::EpochOpened;
 use cody_projections::costs;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::api::access::{self, Access, Guard};
 use crate::api::control::{self, Control, ControlDoor};
+use crate::api::health;
+use crate::api::listening::Listening;
+use crate::api::tls::{self, BadCertificate};
 use crate::api::worker::{self, WorkerDoor};
 use crate::app::{App, AppError, Asker};
 use crate::claude::client::{BadClient, Client, ClientOptions};
@@ -39,6 +43,9 @@ use crate::store::views::{Views, ViewsError};
 use crate::store::{Cursor, Log, LogError, SqliteLog};
 use crate::wire::{Secret, ServerAddress, WorkerSettings};
 
+use sockets::Sockets;
+pub use sockets::is_beyond;
+
 /// The file in which a server leaves its address.
 pub const ADDRESS_FILE: &str = "server.json";
 /// Where fetched dependencies are, in the data directory.
@@ -59,10 +66,15 @@ pub struct Server {
     pub dispatcher: Arc<Dispatcher>,
     pub control: Arc<Control>,
     pub models: Arc<ModelTable>,
+    pub access: Arc<Access>,
+    /// Where it listens for everybody.
     pub address: SocketAddr,
+    /// The same as a URL.
+    pub url: String,
     converser: Arc<Converser>,
     address_file: PathBuf,
     rooms: Vec<JoinHandle<()>>,
+    listening: Vec<Listening>,
 }
 
 /// Why there is no server.
@@ -94,6 +106,12 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    #[error(transparent)]
+    Certificate(#[from] BadCertificate),
+    #[error(
+        "the server would listen on {0}, beyond this machine, and has no token, so nobody could use it but whoever finds a way in; make a token first, with `cody-batch token create`, or listen on 127.0.0.1"
+    )]
+    NoTokens(SocketAddr),
     #[error("{what}: {path}")]
     Io {
         what: &'static str,
@@ -155,6 +173,7 @@ impl Server {
         crate::git::isolate()?;
         let models = Arc::new(models(config)?);
         let client = client(config)?;
+        let tls = tls::acceptor(&config.access)?;
         let log =
             Arc::new(SqliteLog::open(&config.data_dir, Arc::clone(&clock), Arc::clone(&entropy))?);
         log.open_readers().await?;
@@ -168,6 +187,14 @@ impl Server {
         let views = Arc::new(views);
         let app = App::new(as_log, clock, Arc::clone(&entropy), STATES);
         let app = Arc::new(app.as_sole_writer().with_views(Arc::clone(&views)));
+        let credential = entropy.secret();
+        let access = Access::open(Arc::clone(&app), Arc::clone(&side), Some(&credential)).await?;
+        let access = Arc::new(access);
+        if let Some(address) = listen.filter(is_beyond)
+            && !access.has_live_tokens()
+        {
+            return Err(ServeError::NoTokens(address));
+        }
         open_epoch(&app, &log).await?;
         let packs = PackStore::new(config.data_dir.join("packs"));
         let intake = Arc::new(Intake::new(
@@ -179,11 +206,11 @@ impl Server {
         let limiter = Limiter::new(config.claude.concurrent_calls, LONGEST_HOLD);
         let converser =
             Arc::new(Converser::new(Arc::clone(&app), client, limiter, Arc::clone(&models)));
-        let (listener, address) = listen_on(listen).await?;
+        let sockets = Sockets::open(listen, tls).await?;
+        let (address, url) = (sockets.address, sockets.url());
+        let (bound, own_url) = (sockets.bound(), sockets.own_url());
         let address_file = config.data_dir.join(ADDRESS_FILE);
-        let url = format!("http://{address}");
-        let credential = entropy.secret();
-        leave_address(&address_file, &url, listen.is_some(), &credential)?;
+        leave_address(&address_file, &own_url, listen.is_some(), &credential)?;
         let control = Arc::new(Control {
             app: Arc::clone(&app),
             intake: Arc::clone(&intake),
@@ -205,7 +232,7 @@ impl Server {
                 Some(program) => program.clone(),
                 None => own_program()?,
             },
-            server: url,
+            server: own_url,
             address_file: address_file.clone(),
             scratch: config.data_dir.join("work"),
             logs: config.data_dir.join("workers"),
@@ -226,16 +253,15 @@ impl Server {
                 let dispatcher = Arc::clone(&dispatcher);
                 Arc::new(move |job| dispatcher.take(job))
             },
-            token_hash: Sha256::of(credential.as_bytes()),
+            access: Arc::clone(&access),
         };
-        let doors = worker::router(door).merge(control::router(local));
-        let serving = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, doors).await {
-                tracing::error!(%error, "the server stopped answering");
-            }
-        });
+        let doors = worker::router(door)
+            .merge(control::router(local))
+            .merge(access::door::router(Arc::clone(&access)))
+            .merge(health::router());
+        let guard = Arc::new(Guard::new(Arc::clone(&access), &config.access, &bound));
+        let listening = sockets.serve(access::guarded(doors, guard), config.access.connections);
         let rooms = vec![
-            serving,
             tokio::spawn(Arc::clone(&dispatcher).run()),
             tokio::spawn(Arc::clone(&dispatcher).follow(news)),
             tokio::spawn(settle_orphans(
@@ -251,10 +277,13 @@ impl Server {
             dispatcher,
             control,
             models,
+            access,
             address,
+            url,
             converser,
             address_file,
             rooms,
+            listening,
         })
     }
 }
@@ -263,6 +292,11 @@ impl Server {
     /// Lets calls under way end, and permits no more. Workers outlive it and wait for the next.
     pub async fn close(&self) {
         self.converser.close().await;
+    }
+
+    /// Accepts nobody any more, and lets requests under way end, for a moment.
+    pub async fn close_doors(&self) {
+        futures_util::future::join_all(self.listening.iter().map(Listening::close)).await;
     }
 
     /// Calls to Claude that are under way.
@@ -315,14 +349,6 @@ async fn open_epoch(app: &App, log: &SqliteLog) -> Result<(), ServeError> {
     });
     app.record_system(opened, &Asker::room("server")).await?;
     Ok(())
-}
-
-async fn listen_on(listen: Option<SocketAddr>) -> Result<(TcpListener, SocketAddr), ServeError> {
-    let address = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let failed = |source| ServeError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
 }
 
 /// Writes the address for workers and the command line, readable by the owner alone. Written beside

@@ -1,20 +1,21 @@
 //! What a person does to jobs from the command line: create, pause, resume, cancel, retry. One
 //! implementation, [`Control`], serves the command line when no server runs, and the server's local
-//! door when one does; that door takes the credential that the server left in its data directory.
+//! door when one does; that door is for admins, because wishes may name any local path.
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{DefaultBodyLimit, FromRef, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use cody_events::digest::Sha256;
 use cody_events::envelope::Door;
 use cody_events::ids::{CommandId, JobId, TargetNumber};
 use cody_events::job::By;
+use cody_events::system::Scope;
 use serde::{Deserialize, Serialize};
 
+use super::access::{Access, Authenticated};
 use crate::app::{App, AppError, Asker, Executed};
 use crate::converse::feedback;
 use crate::intake::{Intake, IntakeError, Story};
@@ -327,8 +328,13 @@ pub struct ControlDoor {
     /// Takes care of a job from now on. A job that another process left may be asked to go on when
     /// nothing about it changes in the log.
     pub take: Arc<dyn Fn(JobId) + Send + Sync>,
-    /// The SHA-256 of the credential that the server left in its data directory.
-    pub token_hash: Sha256,
+    pub access: Arc<Access>,
+}
+
+impl FromRef<ControlDoor> for Arc<Access> {
+    fn from_ref(door: &ControlDoor) -> Self {
+        Self::clone(&door.access)
+    }
 }
 
 impl std::fmt::Debug for ControlDoor {
@@ -347,19 +353,19 @@ pub fn router(door: ControlDoor) -> Router {
 
 async fn take(
     State(door): State<ControlDoor>,
-    headers: HeaderMap,
+    Authenticated(caller): Authenticated,
     letter: Result<Json<Letter>, axum::extract::rejection::JsonRejection>,
 ) -> Response {
-    let token = super::bearer(&headers).unwrap_or_default();
-    if Sha256::of(token.as_bytes()) != door.token_hash {
-        let message = "the credential is not the one that this server left".to_owned();
-        return refuse(StatusCode::UNAUTHORIZED, "unauthorized", message);
+    if let Err(denied) = caller.require(Scope::Admin) {
+        return denied.into_response();
     }
     let Json(letter) = match letter {
         Ok(letter) => letter,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text()),
     };
-    let asker = Asker { actor: letter.actor, door: Door::Cli };
+    // Only whoever has the data directory may say who they are.
+    let actor = if caller.is_local_admin { letter.actor } else { caller.actor };
+    let asker = Asker { actor, door: Door::Cli };
     match door.control.carry_out(letter.wish, &asker).await {
         Ok(done) => {
             (door.take)(done.job);

@@ -5,8 +5,11 @@ pub mod access;
 pub mod control;
 pub mod downloads;
 pub mod graphql;
+pub mod health;
+pub mod listening;
 pub mod permission;
 pub mod reading;
+pub mod tls;
 pub mod words;
 pub mod worker;
 

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use cody_events::envelope::Door;
 use cody_events::ids::JobId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::reading::{self, JobReader, ReadJob, Reading};
+use crate::api::access::ACTOR_HEADER;
 use crate::api::control::{Control, Done, Letter, ROUTE, Wish};
 use crate::app::{App, Asker};
 use crate::clock::{Clock as _, SystemClock};
@@ -134,9 +137,33 @@ impl Neighbour {
     /// Has it carry out `wish`.
     pub async fn ask(&self, wish: Wish) -> Result<Done, anyhow::Error> {
         let letter = Letter { actor: person().actor, wish };
-        let url = format!("{}{ROUTE}", self.address.url);
-        let answer =
-            self.http.post(url).bearer_auth(self.address.token.expose()).json(&letter).send().await;
+        self.send(self.http.post(self.place(ROUTE)).json(&letter)).await
+    }
+
+    /// Reads what is at `route`.
+    pub async fn get<A: DeserializeOwned>(&self, route: &str) -> Result<A, anyhow::Error> {
+        self.send(self.http.get(self.place(route))).await
+    }
+
+    /// Posts `message` to `route`.
+    pub async fn post<M: Serialize, A: DeserializeOwned>(
+        &self,
+        route: &str,
+        message: &M,
+    ) -> Result<A, anyhow::Error> {
+        self.send(self.http.post(self.place(route)).json(message)).await
+    }
+
+    fn place(&self, route: &str) -> String {
+        format!("{}{route}", self.address.url)
+    }
+
+    async fn send<A: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<A, anyhow::Error> {
+        let request = request.bearer_auth(self.address.token.expose());
+        let answer = request.header(ACTOR_HEADER, person().actor).send().await;
         let answer = answer.context("the server that holds the data directory does not answer")?;
         if answer.status().is_success() {
             return answer.json().await.context("the server's answer makes no sense");

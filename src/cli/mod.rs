@@ -30,6 +30,7 @@ mod serve;
 mod show;
 mod text;
 mod thread;
+mod token;
 mod worker;
 
 use std::io::IsTerminal as _;
@@ -112,6 +113,8 @@ enum Verb {
     Recipes(recipes::RecipesArgs),
     /// Show every setting and where it comes from, and which sandbox works here
     Config(config::ConfigArgs),
+    /// Make, list and revoke the tokens by which programs and people use a server
+    Token(token::TokenArgs),
     /// Serve workers and go on with unfinished jobs
     Serve(serve::ServeArgs),
     /// Work on one target for a server (started by the server)
@@ -189,7 +192,12 @@ fn is_usage(error: &anyhow::Error) -> bool {
         || matches!(error.downcast_ref::<OpenError>(), Some(OpenError::Missing(_)))
         || matches!(
             error.downcast_ref::<ServeError>(),
-            Some(ServeError::NoKey | ServeError::BaseUrl)
+            Some(
+                ServeError::NoKey
+                    | ServeError::BaseUrl
+                    | ServeError::NoTokens(_)
+                    | ServeError::Certificate(_)
+            )
         )
 }
 
@@ -231,6 +239,7 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
         Verb::Diff(args) => diff::run(context, args).await,
         Verb::Recipes(args) => recipes::run(context, args).await,
         Verb::Config(args) => config::run(context, args).await,
+        Verb::Token(args) => token::run(context, args).await,
         Verb::Serve(args) => serve::run(context, args).await,
         Verb::Worker(_) | Verb::SandboxLaunch(_) | Verb::SandboxRelay(_) => Ok(Exit::OK),
     }

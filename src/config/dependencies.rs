@@ -31,7 +31,7 @@ fn registries(settings: &mut Settings<'_>) -> Result<Vec<String>, ConfigError> {
 }
 
 /// Whether a text is a host's name or IPv4 address, with or without a port.
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     name.contains(|c: char| c.is_ascii_alphanumeric())

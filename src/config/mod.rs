@@ -1,6 +1,7 @@
 //! Configuration: `config.toml` in the data directory, under `CODY_*` variables, under flags. Read
 //! once, at the start, into one plain struct a room.
 
+mod access;
 mod claude;
 mod dependencies;
 mod dispatch;
@@ -12,6 +13,7 @@ mod tree;
 
 use std::path::{Path, PathBuf};
 
+pub use access::AccessConfig;
 pub use claude::ClaudeConfig;
 pub use dependencies::DependenciesConfig;
 pub use dispatch::DispatchConfig;
@@ -36,6 +38,7 @@ pub struct Config {
     pub sandbox: SandboxConfig,
     pub dependencies: DependenciesConfig,
     pub tree: TreeConfig,
+    pub access: AccessConfig,
     /// Each setting as it stands: key, value as shown, where it comes from.
     pub rows: Vec<ConfigRow>,
 }
@@ -99,6 +102,7 @@ impl Config {
             sandbox: SandboxConfig::read(&mut settings)?,
             dependencies: DependenciesConfig::read(&mut settings)?,
             tree: TreeConfig::read(&mut settings)?,
+            access: AccessConfig::read(&mut settings)?,
             rows: std::mem::take(&mut settings.rows),
         };
         if let Some(key) = settings.file.keys().next() {

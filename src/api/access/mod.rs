@@ -1,57 +1,139 @@
-//! Who asks, and what they may do.
+//! Who may come in: tokens and what they allow, by which names and how often the server may be asked,
+//! and what every answer says to browsers. What a caller does then is the business of other doors.
 
+mod caller;
+mod denied;
+pub mod door;
+mod guard;
+mod headers;
+mod limits;
+mod names;
+mod register;
+mod scopes;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use axum::http::HeaderMap;
+use cody_events::digest::Sha256;
 use cody_events::system::Scope;
+use cody_events::time::Timestamp;
 
-/// What a caller may do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Scopes {
-    pub read: bool,
-    pub run: bool,
-    pub approve: bool,
-    pub admin: bool,
-}
+pub use caller::{Authenticated, Caller};
+pub use denied::Denied;
+pub use guard::{Guard, guarded};
+use register::Register;
+pub use register::Token;
+pub use scopes::Scopes;
+pub use tokens::{CreatedToken, NewToken, PREFIX, RevokedToken};
 
-impl Scopes {
-    /// Whether they include `scope`: `admin` implies all, `run` and `approve` imply `read`.
-    pub fn allows(self, scope: Scope) -> bool {
-        self.admin
-            || match scope {
-                Scope::Read => self.read || self.run || self.approve,
-                Scope::Run => self.run,
-                Scope::Approve => self.approve,
-                Scope::Admin => false,
-            }
-    }
-}
+use crate::app::{App, AppError};
+use crate::store::side::SideTables;
 
-/// Whoever asks.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    pub actor: String,
-    pub scopes: Scopes,
-    pub token_id: Option<String>,
-    pub is_local_admin: bool,
-}
+/// The header in which the local admin says who sits at the command line.
+pub const ACTOR_HEADER: &str = "x-cody-actor";
+/// Bytes that a local admin's name may have.
+const LONGEST_ACTOR: usize = 100;
+/// How often it is written down that a token is in use.
+const USE_STEP_MS: u64 = 60_000;
 
-/// Who holds which token.
-#[derive(Debug, Default)]
-pub struct Access {}
-
-/// Why a caller is turned away.
-#[derive(Debug)]
-pub enum Denied {
-    Missing,
+/// What is known of callers. All doors of a server share one.
+pub struct Access {
+    app: Arc<App>,
+    side: Arc<dyn SideTables>,
+    /// The SHA-256 of the credential that the server left in its data directory, if it left one.
+    local_admin: Option<Sha256>,
+    register: RwLock<Register>,
+    /// Held by whoever makes or revokes a token.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl Access {
-    /// The caller whose token `bearer` is.
-    pub async fn authenticate(&self, _bearer: &str) -> Result<Caller, Denied> {
-        Err(Denied::Missing)
+    /// Reads the tokens of the log. `local_admin` is the credential that the server leaves for the
+    /// command line on its machine.
+    pub async fn open(
+        app: Arc<App>,
+        side: Arc<dyn SideTables>,
+        local_admin: Option<&str>,
+    ) -> Result<Self, AppError> {
+        let register = RwLock::new(tokens::read(&app, &*side).await?);
+        let local_admin = local_admin.map(|credential| Sha256::of(credential.as_bytes()));
+        Ok(Self { app, side, local_admin, register, writing: tokio::sync::Mutex::default() })
+    }
+
+    /// Whose credential `bearer` is. It is looked up by its hash, so the time that this takes says
+    /// nothing about it.
+    pub fn authenticate(&self, bearer: &str) -> Result<Caller, Denied> {
+        if bearer.is_empty() {
+            return Err(Denied::Missing);
+        }
+        let hash = Sha256::of(bearer.as_bytes());
+        if self.local_admin == Some(hash) {
+            return Ok(Caller {
+                actor: "local-admin".to_owned(),
+                scopes: Scopes::from_iter([Scope::Admin]),
+                token_id: None,
+                is_local_admin: true,
+            });
+        }
+        let now = self.app.clock().now();
+        let (caller, last_used_at) = {
+            let register = self.register();
+            let token = register.find(&hash).ok_or(Denied::Unknown)?;
+            token.check(now)?;
+            let caller = Caller {
+                actor: token.actor(),
+                scopes: token.scopes.clone(),
+                token_id: Some(token.token_id.clone()),
+                is_local_admin: false,
+            };
+            (caller, token.last_used_at)
+        };
+        if last_used_at.is_none_or(|before| now.millis_since(before) >= USE_STEP_MS) {
+            self.note_used(&caller, now);
+        }
+        Ok(caller)
+    }
+
+    /// Whose request has these headers. The local admin may say who it is.
+    pub fn identify(&self, headers: &HeaderMap) -> Result<Caller, Denied> {
+        let caller = self.authenticate(super::bearer(headers).unwrap_or_default())?;
+        let named = headers.get(ACTOR_HEADER).filter(|_| caller.is_local_admin);
+        match named.and_then(|name| name.to_str().ok()).map(str::trim) {
+            Some(name) if !name.is_empty() && name.len() <= LONGEST_ACTOR => {
+                Ok(Caller { actor: name.to_owned(), ..caller })
+            }
+            Some(_) | None => Ok(caller),
+        }
+    }
+
+    /// Writes down that a token is in use, while its holder goes on.
+    fn note_used(&self, caller: &Caller, now: Timestamp) {
+        let Some(token_id) = caller.token_id.clone() else { return };
+        if let Some(token) = self.register_mut().get_mut(&token_id) {
+            token.last_used_at = Some(now);
+        }
+        let side = Arc::clone(&self.side);
+        tokio::spawn(async move {
+            if let Err(error) = side.note_token_used(token_id, now).await {
+                tracing::debug!(%error, "when a token was last used is not written down");
+            }
+        });
+    }
+
+    fn register(&self) -> RwLockReadGuard<'_, Register> {
+        self.register.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn register_mut(&self) -> RwLockWriteGuard<'_, Register> {
+        self.register.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl axum::response::IntoResponse for Denied {
-    fn into_response(self) -> axum::response::Response {
-        axum::http::StatusCode::UNAUTHORIZED.into_response()
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").finish_non_exhaustive()
     }
 }

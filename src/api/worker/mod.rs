@@ -28,6 +28,9 @@ use crate::store::leases::Leases;
 use crate::store::side::{Lease, SideTables};
 use crate::wire::{BROKEN, MAX_BODY_BYTES, NOT_BELIEVED, Refusal};
 
+/// A claim is read before it is known whose it is.
+const MAX_CLAIM_BYTES: usize = 64 << 10;
+
 /// What the door needs of the server.
 #[derive(Clone)]
 pub struct WorkerDoor {
@@ -76,7 +79,7 @@ impl WorkerDoor {
 /// The routes below `/worker/v1`.
 pub fn router(door: WorkerDoor) -> Router {
     Router::new()
-        .route("/worker/v1/claim", post(claim::claim))
+        .route("/worker/v1/claim", post(claim::claim).layer(DefaultBodyLimit::max(MAX_CLAIM_BYTES)))
         .route("/worker/v1/heartbeat", post(claim::heartbeat))
         .route("/worker/v1/next", post(steps::next))
         .route("/worker/v1/tree", post(steps::tree))
