@@ -16,7 +16,9 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::job::{Command, Decision, JobState, Rejection, decide};
 use crate::store::views::{Views, ViewsError};
-use crate::store::{Append, Appended, Expected, Log, LogError, UniqueKey};
+use crate::store::{Append, Appended, Expected, Log, LogError};
+
+pub use crate::store::UniqueKey;
 
 /// How many events one page of a stream's catch-up holds.
 const PAGE: usize = 500;
@@ -272,8 +274,8 @@ impl App {
         }
     }
 
-    /// Records what belongs to no job.
-    pub async fn record_system(&self, draft: Draft, asker: &Asker) -> Result<Executed, AppError> {
+    /// Records what belongs to no job; answers where it stands.
+    pub async fn record_system(&self, draft: Draft, asker: &Asker) -> Result<u64, AppError> {
         let append = Append {
             stream: SYSTEM.to_owned(),
             expected: Expected::Any,
@@ -285,12 +287,10 @@ impl App {
             events: vec![self.new_event(&draft)?],
         };
         match self.log.append(append).await? {
-            Appended::Appended { last_position, .. } => {
-                Ok(Executed { is_new: true, position: last_position })
-            }
+            Appended::Appended { last_position, .. } => Ok(last_position),
             // Neither can be: the command's id is new, and any version is right.
             Appended::Duplicate { .. } | Appended::Conflict { .. } => {
-                Ok(Executed { is_new: false, position: self.log.head().await?.position })
+                Ok(self.log.head().await?.position)
             }
             Appended::Fenced { .. } => Err(AppError::Fenced),
         }

@@ -18,8 +18,13 @@ use tokio::task::JoinHandle;
 
 use crate::api::access::{self, Access, Guard};
 use crate::api::control::{self, Control, ControlDoor};
+use crate::api::downloads::{self, DownloadDoor, Gate, Links};
+use crate::api::graphql::front::GraphqlDoor;
+use crate::api::graphql::{self, Services};
 use crate::api::health;
 use crate::api::listening::Listening;
+use crate::api::permission::HouseRules;
+use crate::api::reading::JobReader;
 use crate::api::tls::{self, BadCertificate};
 use crate::api::worker::{self, WorkerDoor};
 use crate::app::{App, AppError, Asker};
@@ -255,11 +260,25 @@ impl Server {
             },
             access: Arc::clone(&access),
         };
+        let links = Arc::new(Links::new(Arc::clone(&app)));
+        let services = Services {
+            control: Arc::clone(&control),
+            access: Arc::clone(&access),
+            rules: house_rules(config),
+            local_roots: config.job.local_roots.clone(),
+            links: Arc::clone(&links),
+            take: Arc::clone(&local.take),
+        };
+        let guard = Arc::new(Guard::new(Arc::clone(&access), &config.access, &bound));
+        let graphql_door = GraphqlDoor::new(services, Arc::clone(&access), Arc::clone(&guard));
+        let reader = JobReader { app: Arc::clone(&app), views: Arc::clone(&views) };
+        let gate: Arc<dyn Gate> = Arc::<Access>::clone(&access);
         let doors = worker::router(door)
             .merge(control::router(local))
             .merge(access::door::router(Arc::clone(&access)))
+            .merge(graphql::front::router(graphql_door))
+            .merge(downloads::router(DownloadDoor::new(reader, gate, links)))
             .merge(health::router());
-        let guard = Arc::new(Guard::new(Arc::clone(&access), &config.access, &bound));
         let listening = sockets.serve(access::guarded(doors, guard), config.access.connections);
         let rooms = vec![
             tokio::spawn(Arc::clone(&dispatcher).run()),
@@ -383,6 +402,15 @@ fn own_program() -> Result<PathBuf, ServeError> {
         path: PathBuf::from("/proc/self/exe"),
         source,
     })
+}
+
+/// What the server's owner lets people do.
+fn house_rules(config: &Config) -> HouseRules {
+    HouseRules {
+        max_budget_micros: config.job.max_budget_micros,
+        pilot: config.job.pilot,
+        own_approval: config.job.own_approval,
+    }
 }
 
 /// What planning needs of the configuration.

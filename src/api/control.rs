@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use cody_events::digest::Sha256;
 use cody_events::envelope::Door;
 use cody_events::ids::{CommandId, JobId, TargetNumber};
 use cody_events::job::By;
@@ -16,14 +17,13 @@ use cody_events::system::Scope;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Authenticated};
-use crate::app::{App, AppError, Asker, Executed};
+use crate::app::{App, AppError, Asker, Executed, UniqueKey};
 use crate::converse::feedback;
 use crate::intake::{Intake, IntakeError, Story};
 use crate::job::command::{CreateJob, RequestChanges, ReviewedDiff};
 use crate::job::state::Job;
 use crate::job::{Command, Rejection, RejectionCode};
 use crate::plan::{JobRequest, LimitsRequest, LocalPaths, Planner, Planning};
-use crate::store::UniqueKey;
 use crate::wire::Refusal;
 
 /// The door's one route.

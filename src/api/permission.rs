@@ -127,7 +127,7 @@ pub fn check_own(caller: &Caller, creator: &str, rules: &HouseRules) -> Result<(
 }
 
 fn lacks(scope: Scope, why: &str) -> Rejection {
-    let name = name_of(scope);
+    let name = scope.name();
     Rejection::new(
         RejectionCode::Forbidden,
         format!("{why} It needs the scope `{name}`."),
@@ -135,14 +135,4 @@ fn lacks(scope: Scope, why: &str) -> Rejection {
             "Use a token with the scope `{name}`; an admin makes one with `cody-batch token create --scope {name}`."
         ),
     )
-}
-
-/// The scope's name on the wire.
-pub fn name_of(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Read => "read",
-        Scope::Run => "run",
-        Scope::Approve => "approve",
-        Scope::Admin => "admin",
-    }
 }

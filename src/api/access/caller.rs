@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::extract::{FromRef, FromRequestParts};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
 use cody_events::envelope::Door;
 use cody_events::system::Scope;
 
 use super::{Access, Denied, Scopes};
+use crate::api::downloads::Gate;
 use crate::app::Asker;
 
 /// Somebody who showed a credential that is good.
@@ -54,5 +58,13 @@ where
         let Identity(identity) = known
             .unwrap_or_else(|| Identity(Arc::<Access>::from_ref(state).identify(&parts.headers)));
         identity.map(Self)
+    }
+}
+
+#[async_trait]
+impl Gate for Access {
+    async fn may_read(&self, headers: &HeaderMap) -> Result<(), Response> {
+        let known = self.identify(headers).and_then(|caller| caller.require(Scope::Read));
+        known.map_err(IntoResponse::into_response)
     }
 }

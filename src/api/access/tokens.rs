@@ -85,7 +85,7 @@ impl Access {
             by: By::Person,
         };
         let payload = TokenCreatedPayload { name: name.clone() };
-        let recorded = self.app.record_system(Draft::with(facts, &payload)?, asker).await?;
+        let position = self.app.record_system(Draft::with(facts, &payload)?, asker).await?;
         let token_hash = Sha256::of(text.as_bytes());
         let row = TokenHash { token_hash, token_id: token_id.clone(), last_used_at: None };
         self.side.put_token(row).await?;
@@ -109,7 +109,7 @@ impl Access {
         if !forgotten.is_empty() {
             self.side.forget_tokens(forgotten).await?;
         }
-        Ok(CreatedToken { token: Secret::new(text), token_id, position: recorded.position })
+        Ok(CreatedToken { token: Secret::new(text), token_id, position })
     }
 
     /// Revokes a token: it is good for nothing from the moment that this is on disk.
@@ -142,12 +142,12 @@ impl Access {
         }
         let facts = TokenRevoked { token_id: token_id.clone(), by: By::Person };
         let payload = ReasonPayload { reason: reason.to_owned() };
-        let recorded = self.app.record_system(Draft::with(facts, &payload)?, asker).await?;
+        let position = self.app.record_system(Draft::with(facts, &payload)?, asker).await?;
         let now = self.app.clock().now();
         if let Some(token) = self.register_mut().get_mut(&token_id) {
             token.revoked_at = Some(now);
         }
-        Ok(RevokedToken { token_id, is_new: true, position: recorded.position })
+        Ok(RevokedToken { token_id, is_new: true, position })
     }
 
     /// Every token that is known, the newest first.

@@ -61,7 +61,8 @@ impl ErrorCode {
     fn of(code: crate::job::RejectionCode) -> Self {
         use crate::job::RejectionCode as No;
         match code {
-            No::NoSuchJob | No::NoSuchTarget | No::NoSuchRecipe => Self::NotFound,
+            No::NoSuchJob | No::NoSuchTarget | No::NoSuchRecipe | No::NoSuchToken => Self::NotFound,
+            No::TooManyTokens => Self::TooMany,
             No::Forbidden => Self::Forbidden,
             No::OwnJob => Self::OwnJob,
             No::DiffMoved => Self::DiffMoved,
@@ -105,6 +106,8 @@ impl ErrorCode {
             | No::BadCheck
             | No::BadNotes
             | No::BadRecipe
+            | No::BadToken
+            | No::TokenNameTaken
             | No::BadVariable
             | No::RecipeNotAllowed
             | No::CommentTooLong

@@ -19,7 +19,8 @@ use serde_json::{Map, Value};
 use super::live;
 use super::services::Asking;
 use super::{Schema, Services, schema};
-use crate::api::access::{Access, Caller, Denied};
+use crate::api::access::{Access, Caller, Denied, Guard};
+use crate::api::listening::Visitor;
 use crate::app::App;
 
 /// The route.
@@ -37,6 +38,8 @@ pub struct GraphqlDoor {
     pub schema: Schema,
     pub app: Arc<App>,
     pub access: Arc<Access>,
+    /// Counts those who show no good token in a message.
+    pub guard: Arc<Guard>,
 }
 
 impl std::fmt::Debug for GraphqlDoor {
@@ -47,9 +50,9 @@ impl std::fmt::Debug for GraphqlDoor {
 
 impl GraphqlDoor {
     /// A door over `services`, for those whom `access` knows.
-    pub fn new(services: Services, access: Arc<Access>) -> Self {
+    pub fn new(services: Services, access: Arc<Access>, guard: Arc<Guard>) -> Self {
         let app = Arc::clone(&services.control.app);
-        Self { schema: schema(services), app, access }
+        Self { schema: schema(services), app, access, guard }
     }
 
     /// What a request of `caller` carries.
@@ -113,22 +116,24 @@ fn is_websocket(headers: &HeaderMap) -> bool {
 
 /// A WebSocket may show its token in a header, or later in its first message.
 async fn upgrade(door: GraphqlDoor, request: axum::extract::Request) -> Response {
+    let visitor = request.extensions().get::<Visitor>().cloned();
     let caller = match crate::api::bearer(request.headers()) {
-        Some(token) => match door.access.authenticate(token).await {
+        Some(token) => match door.access.authenticate(token) {
             Ok(caller) => Some((token.to_owned(), caller)),
             Err(denied) => return denied.into_response(),
         },
         None => None,
     };
     match WebSocketUpgrade::from_request(request, &()).await {
-        Ok(upgrade) => live::accept(upgrade, door, caller),
+        Ok(upgrade) => live::accept(upgrade, door, caller, visitor),
         Err(refused) => refused.into_response(),
     }
 }
 
 async fn answer(door: &GraphqlDoor, request: axum::extract::Request, request_id: &str) -> Response {
     let headers = request.headers().clone();
-    let caller = match authenticate(door, &headers).await {
+    let visitor = request.extensions().get::<Visitor>().cloned();
+    let caller = match authenticate(door, &headers) {
         Ok(caller) => Arc::new(caller),
         Err(denied) => return denied.into_response(),
     };
@@ -145,7 +150,7 @@ async fn answer(door: &GraphqlDoor, request: axum::extract::Request, request_id:
     };
     asked = asked.data(door.asking(&caller));
     if media == Media::Events {
-        return live::events(door, asked, &headers);
+        return live::events(door, asked, &headers, visitor);
     }
     let done = tokio::time::timeout(PATIENCE, door.schema.execute(asked)).await;
     let done = done.unwrap_or_else(|_| {
@@ -155,11 +160,8 @@ async fn answer(door: &GraphqlDoor, request: axum::extract::Request, request_id:
     render(media, done, request_id)
 }
 
-async fn authenticate(door: &GraphqlDoor, headers: &HeaderMap) -> Result<Caller, Denied> {
-    match crate::api::bearer(headers) {
-        Some(token) => door.access.authenticate(token).await,
-        None => Err(Denied::Missing),
-    }
+fn authenticate(door: &GraphqlDoor, headers: &HeaderMap) -> Result<Caller, Denied> {
+    door.access.identify(headers)
 }
 
 /// The way of writing that the client likes best among ours; nothing if it takes none of them.

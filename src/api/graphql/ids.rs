@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cody_events::digest::Sha256;
 use cody_events::ids::{JobId, TargetNumber, ThreadNumber};
 
 /// What a global id names.
@@ -20,6 +21,21 @@ pub enum GlobalId {
     /// And the hunk's place in the file.
     Hunk(u64, u32, u32),
     Event(u64),
+    Token(TokenKey),
+}
+
+/// A token's id, by the first eight bytes of its SHA-256: a global id has a fixed size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenKey(u64);
+
+impl TokenKey {
+    /// The key of the token with this id.
+    pub fn of(token_id: &str) -> Self {
+        let digest = Sha256::of(token_id.as_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest.as_bytes()[..8]);
+        Self(u64::from_be_bytes(first))
+    }
 }
 
 impl GlobalId {
@@ -48,6 +64,7 @@ impl GlobalId {
             "file" => Self::File(number(&mut parts)?, number(&mut parts)?),
             "hunk" => Self::Hunk(number(&mut parts)?, number(&mut parts)?, number(&mut parts)?),
             "event" => Self::Event(number(&mut parts)?),
+            "token" => Self::Token(TokenKey(number(&mut parts)?)),
             _ => return None,
         };
         parts.next().is_none().then_some(id)
@@ -78,6 +95,7 @@ impl fmt::Display for GlobalId {
             Self::File(position, index) => format!("file:{position}:{index}"),
             Self::Hunk(position, file, index) => format!("hunk:{position}:{file}:{index}"),
             Self::Event(position) => format!("event:{position}"),
+            Self::Token(TokenKey(key)) => format!("token:{key}"),
         };
         f.write_str(&URL_SAFE_NO_PAD.encode(inside))
     }
@@ -99,6 +117,7 @@ mod tests {
             GlobalId::File(4, 0),
             GlobalId::Hunk(4, 0, 9),
             GlobalId::Event(1),
+            GlobalId::Token(TokenKey::of("tok_1")),
         ];
         for id in ids {
             assert_eq!(GlobalId::parse(&id.to_string()), Some(id));

@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 
 use super::front::{GraphqlDoor, written};
 use crate::api::access::Caller;
+use crate::api::listening::Visitor;
 
 /// The protocol that clients have to speak.
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -100,14 +101,19 @@ enum Said {
 }
 
 /// Accepts a WebSocket, whose caller may have shown a token already.
-pub fn accept(upgrade: WebSocketUpgrade, door: GraphqlDoor, known: Option<Known>) -> Response {
+pub fn accept(
+    upgrade: WebSocketUpgrade,
+    door: GraphqlDoor,
+    known: Option<Known>,
+    visitor: Option<Visitor>,
+) -> Response {
     upgrade
         .protocols([PROTOCOL])
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
         .on_upgrade(move |socket| async move {
             let is_spoken = socket.protocol().is_some_and(|protocol| protocol == PROTOCOL);
-            let mut connection = Connection { socket, door, known };
+            let mut connection = Connection { socket, door, known, visitor };
             let closed = match is_spoken {
                 true => connection.serve().await,
                 false => Err(Closed(4406, "Subprotocol not acceptable")),
@@ -125,6 +131,7 @@ struct Connection {
     socket: WebSocket,
     door: GraphqlDoor,
     known: Option<Known>,
+    visitor: Option<Visitor>,
 }
 
 type Operations = SelectAll<BoxStream<'static, (String, Said)>>;
@@ -152,13 +159,19 @@ impl Connection {
             }
         };
         let known = match (self.known.take(), payload.as_ref().and_then(token_of)) {
-            (_, Some(token)) => match self.door.access.authenticate(&token).await {
+            (_, Some(token)) => match self.door.access.authenticate(&token) {
                 Ok(caller) => Some((token, caller)),
                 Err(_) => None,
             },
             (known, None) => known,
         };
-        let known = known.ok_or(Closed(4403, "Forbidden"))?;
+        let Some(known) = known else {
+            if let Some(visitor) = &self.visitor {
+                // It is closed either way; the next one waits if this was once too often.
+                let _ = self.door.guard.note_refusal(visitor.address.ip());
+            }
+            return Err(Closed(4403, "Forbidden"));
+        };
         self.tell(&ToClient::ConnectionAck).await?;
         Ok(Some(known))
     }
@@ -170,8 +183,11 @@ impl Connection {
         let mut ping = tokio::time::interval(PING);
         ping.tick().await;
         let mut is_heard = true;
+        let stopping = stopping(self.visitor.clone());
+        tokio::pin!(stopping);
         loop {
             tokio::select! {
+                () = &mut stopping => return Err(Closed(1001, "The server stops")),
                 received = self.receive() => match received? {
                     None => return Ok(()),
                     Some(message) => {
@@ -190,7 +206,7 @@ impl Connection {
                         return Err(Closed(4408, "No answer to a ping"));
                     }
                     is_heard = false;
-                    if self.door.access.authenticate(token).await.is_err() {
+                    if self.door.access.authenticate(token).is_err() {
                         return Err(Closed(4403, "Forbidden"));
                     }
                     self.tell(&ToClient::Ping).await?;
@@ -291,6 +307,15 @@ impl Connection {
     }
 }
 
+/// Ends when the server is asked to stop.
+async fn stopping(visitor: Option<Visitor>) {
+    let Some(mut stopping) = visitor.map(|visitor| visitor.stopping) else {
+        return std::future::pending().await;
+    };
+    // Without its sender, the server is no more.
+    let _ = stopping.wait_for(|stops| *stops).await;
+}
+
 /// The bearer token in the first message's payload.
 fn token_of(payload: &Map<String, Value>) -> Option<String> {
     let value = payload.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"))?.1;
@@ -344,7 +369,12 @@ pub struct ResumeAfter(pub u64);
 
 /// What `request` says as server-sent events, an answer an event. An answer that tells its position has
 /// that as its id, so that a reader that comes back with `Last-Event-ID` goes on after it.
-pub fn events(door: &GraphqlDoor, request: Request, headers: &HeaderMap) -> Response {
+pub fn events(
+    door: &GraphqlDoor,
+    request: Request,
+    headers: &HeaderMap,
+    visitor: Option<Visitor>,
+) -> Response {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let request = match last {
         Some(position) => request.data(ResumeAfter(position)),
@@ -359,7 +389,8 @@ pub fn events(door: &GraphqlDoor, request: Request, headers: &HeaderMap) -> Resp
         }
     });
     let end = futures_util::stream::once(async { Event::default().event("complete").data("") });
-    let all = answers.chain(end).map(Ok::<_, Infallible>);
+    // A stream that is broken off is gone on with at the next server; one that ended is not.
+    let all = answers.chain(end).take_until(Box::pin(stopping(visitor))).map(Ok::<_, Infallible>);
     Sse::new(all).keep_alive(KeepAlive::new().interval(PING)).into_response()
 }
 

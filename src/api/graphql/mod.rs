@@ -15,6 +15,7 @@ mod pages;
 mod plan;
 mod query;
 mod subscription;
+mod tokens;
 mod types;
 
 use async_graphql::Schema as SchemaOf;

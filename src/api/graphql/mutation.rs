@@ -3,22 +3,26 @@
 
 use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject};
 use cody_events::digest::Sha256;
+use cody_events::envelope::Door;
 use cody_events::ids::{JobId, TargetNumber};
 
 use super::download::{self, CreateDownloadInput, CreateDownloadPayload};
 use super::errors::{UserError, internal, of_control};
 use super::ids::GlobalId;
 use super::plan::{PlanJobInput, planned};
-use super::services::{asker, caller, services};
+use super::services::{caller, services};
+use super::tokens::{
+    self, CreateTokenInput, CreateTokenPayload, RevokeTokenInput, RevokeTokenPayload,
+};
 use super::types::job::Job;
 use super::types::node::job_of;
 use super::types::scalars::{Long, Position};
 use crate::api::access::Caller;
 use crate::api::control::{Done, Review, Wish};
 use crate::api::permission;
+use crate::app::UniqueKey;
 use crate::job::{Rejection, RejectionCode};
 use crate::plan::LimitsRequest;
-use crate::store::UniqueKey;
 
 /// Longer keys are no keys.
 const MAX_KEY_BYTES: usize = 256;
@@ -241,6 +245,24 @@ impl Mutation {
         download::create(context, input).await
     }
 
+    /// Makes a token, whose text is in this answer alone. Needs the scope `admin`.
+    async fn create_token(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The token.")] input: CreateTokenInput,
+    ) -> Result<CreateTokenPayload, Error> {
+        tokens::create(context, input).await
+    }
+
+    /// Revokes a token: it is good for nothing from now on. Needs the scope `admin`.
+    async fn revoke_token(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The token.")] input: RevokeTokenInput,
+    ) -> Result<RevokeTokenPayload, Error> {
+        tokens::revoke(context, input).await
+    }
+
     /// Leaves a finished job out of lists, or has lists show it again.
     async fn archive_job(
         &self,
@@ -384,7 +406,7 @@ async fn execute(
 ) -> Result<Result<Done, UserError>, Error> {
     let services = services(context)?;
     let caller = caller(context)?;
-    let (control, asker) = (&services.control, asker(caller));
+    let (control, asker) = (&services.control, caller.asker(Door::Graphql));
     let done = match wish {
         Wish::Create { job, request } => match planned(context, *request).await? {
             Ok(planned) => control.create(job, planned, &asker, key).await,

@@ -13,6 +13,7 @@ use super::pages::{self, Page};
 use super::pages_of;
 use super::plan::{self, JobPlan, PlanJobInput};
 use super::services::{allowed, app, services};
+use super::tokens::Token;
 use super::types::diff::Diff;
 use super::types::event::{self, Event};
 use super::types::job::Job;
@@ -245,6 +246,23 @@ impl Query {
             allowed_hosts: planning.git.allowed_hosts.clone(),
             may_fetch_dependencies: planning.may_fetch,
         })
+    }
+
+    /// Tokens, the newest first. Needs the scope `admin`.
+    #[graphql(complexity = "pages_of(first) * child_complexity")]
+    async fn tokens(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many: 1 to 100.")] first: i32,
+        #[graphql(desc = "After which: the `endCursor` of the page before.")] after: Option<String>,
+    ) -> Result<Page<Token>, Error> {
+        allowed(context, Allowed::Admin)?;
+        let asked = match pages::asked(first, after.as_deref()) {
+            Ok(asked) => asked,
+            Err(error) => return Ok(pages::refused(error)),
+        };
+        let known = services(context)?.access.list();
+        Ok(pages::page_of(asked, known.into_iter().map(Token)))
     }
 
     /// Who asks, and what they may do.

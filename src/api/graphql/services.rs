@@ -5,17 +5,16 @@ use std::sync::Arc;
 
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Error};
-use cody_events::envelope::Door;
 use cody_events::ids::JobId;
 use cody_events::system::Scope;
 
 use super::errors::forbidden;
 use super::loaders::Loaders;
-use crate::api::access::Caller;
+use crate::api::access::{Access, Caller};
 use crate::api::control::Control;
 use crate::api::downloads::Links;
-use crate::api::permission::{self, HouseRules};
-use crate::app::{App, Asker};
+use crate::api::permission::HouseRules;
+use crate::app::App;
 use crate::plan::LocalPaths;
 
 /// What the schema needs of the server.
@@ -25,6 +24,7 @@ pub struct Services {
     pub rules: HouseRules,
     /// Folders below which whoever is no admin may name local repositories.
     pub local_roots: Vec<PathBuf>,
+    pub access: Arc<Access>,
     /// Links for downloads.
     pub links: Arc<Links>,
     /// Takes care of a job from now on.
@@ -82,16 +82,7 @@ pub fn caller<'a>(context: &Context<'a>) -> Result<&'a Caller, Error> {
 /// Who asks, if they may do this much.
 pub fn allowed<'a>(context: &Context<'a>, scope: Scope) -> Result<&'a Caller, Error> {
     let caller = caller(context)?;
-    if caller.scopes.allows(scope) {
-        Ok(caller)
-    } else {
-        Err(forbidden(permission::name_of(scope)))
-    }
-}
-
-/// The caller as the log names them.
-pub fn asker(caller: &Caller) -> Asker {
-    Asker { actor: caller.actor.clone(), door: Door::Graphql }
+    if caller.scopes.allows(scope) { Ok(caller) } else { Err(forbidden(scope.name())) }
 }
 
 impl Services {

@@ -4,6 +4,7 @@ use async_graphql::{Context, Error, ID, Interface};
 use cody_events::diff::DiffProduced;
 use cody_events::event::{Event as Told, Facts as _};
 use cody_events::ids::{JobId, TargetNumber, ThreadNumber};
+use cody_events::system::Scope;
 use cody_projections::{diffs, threads};
 
 use super::diff::{self, Diff, DiffFile, DiffHunk};
@@ -14,9 +15,10 @@ use super::target::{self, Target};
 use super::thread::Thread;
 use super::{payload_of, shared};
 use crate::api::graphql::errors::internal;
-use crate::api::graphql::ids::GlobalId;
+use crate::api::graphql::ids::{GlobalId, TokenKey};
 use crate::api::graphql::loaders::OverviewOf;
-use crate::api::graphql::services::{app, rows};
+use crate::api::graphql::services::{app, caller, rows, services};
+use crate::api::graphql::tokens::Token;
 use crate::app::AppError;
 
 /// Whatever has a global id.
@@ -31,6 +33,7 @@ pub enum Node {
     DiffFile(DiffFile),
     DiffHunk(DiffHunk),
     Event(Event),
+    Token(Token),
 }
 
 /// What has this id; nothing if nothing has.
@@ -53,6 +56,7 @@ pub async fn find(context: &Context<'_>, id: GlobalId) -> Result<Option<Node>, E
             file.and_then(|file| file.all_hunks().nth(index as usize)).map(Node::DiffHunk)
         }
         GlobalId::Event(position) => event_at(context, position).await?.map(Node::Event),
+        GlobalId::Token(id) => token_of(context, id)?.map(Node::Token),
     })
 }
 
@@ -105,6 +109,15 @@ async fn file_at(
         return Ok(None);
     };
     Ok(diff::files(position, payload)?.into_iter().nth(index as usize))
+}
+
+/// Tokens are for admins; nobody else is told whether there is one.
+fn token_of(context: &Context<'_>, id: TokenKey) -> Result<Option<Token>, Error> {
+    if !caller(context)?.scopes.allows(Scope::Admin) {
+        return Ok(None);
+    }
+    let known = services(context)?.access.list();
+    Ok(known.into_iter().find(|token| TokenKey::of(&token.token_id) == id).map(Token))
 }
 
 async fn event_at(context: &Context<'_>, position: u64) -> Result<Option<Event>, Error> {
