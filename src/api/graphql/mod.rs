@@ -36,15 +36,38 @@ const MAX_COMPLEXITY: usize = 20_000;
 /// Directives on one field.
 const MAX_DIRECTIVES: usize = 8;
 
+/// Directives that the specification itself defines.
+const BUILT_IN: [&str; 5] = ["include(", "skip(", "deprecated(", "specifiedBy(", "oneOf "];
+/// What a description stands between.
+const QUOTES: &str = "\"\"\"";
+
 /// The schema over `services`.
 pub fn schema(services: Services) -> Schema {
     builder().data(services).finish()
 }
 
-/// The schema's text, as it is committed.
+/// The schema's text, as it is committed: without the directives that every GraphQL service has.
 pub fn sdl() -> String {
     let options = async_graphql::SDLExportOptions::new().include_specified_by();
-    builder().finish().sdl_with_options(options)
+    let text = builder().finish().sdl_with_options(options);
+    let mut kept: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        match line.strip_prefix("directive @") {
+            Some(directive) if BUILT_IN.iter().any(|name| directive.starts_with(name)) => {
+                drop_description(&mut kept);
+            }
+            Some(_) | None => kept.push(line),
+        }
+    }
+    kept.push("");
+    kept.join("\n")
+}
+
+/// Takes the description that `lines` end with away.
+fn drop_description(lines: &mut Vec<&str>) {
+    if lines.pop_if(|last| *last == QUOTES).is_some() {
+        while lines.pop().is_some_and(|line| line != QUOTES) {}
+    }
 }
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {

@@ -49,7 +49,7 @@ pub struct JobPayload {
 /// A job to be created, as `planJob` takes it.
 #[derive(Debug, InputObject)]
 pub struct CreateJobInput {
-    /// The same key with the same job creates it once.
+    /// The same key with the same job creates it once; a UUID is one. At most 256 bytes.
     pub client_mutation_id: Option<String>,
     /// The job.
     pub job: PlanJobInput,
@@ -58,7 +58,9 @@ pub struct CreateJobInput {
 /// A job, or one of its targets.
 #[derive(Debug, InputObject)]
 pub struct PauseJobInput {
+    /// The same key with the same input is done once; a UUID is one. At most 256 bytes.
     pub client_mutation_id: Option<String>,
+    /// The job: its global id, or its id as it is written everywhere else.
     pub job_id: ID,
     /// One target alone, by its number; without, the whole job.
     pub target: Option<i32>,
@@ -82,7 +84,9 @@ pub struct LimitsInput {
 /// A job, or one of its targets, and new limits.
 #[derive(Debug, InputObject)]
 pub struct ResumeJobInput {
+    /// The same key with the same input is done once; a UUID is one. At most 256 bytes.
     pub client_mutation_id: Option<String>,
+    /// The job: its global id, or its id as it is written everywhere else.
     pub job_id: ID,
     /// One target alone, by its number; without, the whole job.
     pub target: Option<i32>,
@@ -93,7 +97,9 @@ pub struct ResumeJobInput {
 /// A job to be ended.
 #[derive(Debug, InputObject)]
 pub struct CancelJobInput {
+    /// The same key with the same input is done once; a UUID is one. At most 256 bytes.
     pub client_mutation_id: Option<String>,
+    /// The job: its global id, or its id as it is written everywhere else.
     pub job_id: ID,
     /// Why, for those who read the job.
     pub reason: Option<String>,
@@ -102,7 +108,9 @@ pub struct CancelJobInput {
 /// Targets that start over.
 #[derive(Debug, InputObject)]
 pub struct RetryTargetsInput {
+    /// The same key with the same input is done once; a UUID is one. At most 256 bytes.
     pub client_mutation_id: Option<String>,
+    /// The job: its global id, or its id as it is written everywhere else.
     pub job_id: ID,
     /// Which, by their numbers; without, all that did not succeed.
     pub targets: Option<Vec<i32>>,
@@ -113,7 +121,9 @@ pub struct RetryTargetsInput {
 /// What somebody says of a diff.
 #[derive(Debug, InputObject)]
 pub struct ReviewDiffInput {
+    /// The same key with the same input is done once; a UUID is one. At most 256 bytes.
     pub client_mutation_id: Option<String>,
+    /// The job: its global id, or its id as it is written everywhere else.
     pub job_id: ID,
     /// The target, by its number.
     pub target: i32,
@@ -126,7 +136,9 @@ pub struct ReviewDiffInput {
 /// A job to be left out of lists.
 #[derive(Debug, InputObject)]
 pub struct ArchiveJobInput {
+    /// The same key with the same input is done once; a UUID is one. At most 256 bytes.
     pub client_mutation_id: Option<String>,
+    /// The job: its global id, or its id as it is written everywhere else.
     pub job_id: ID,
     /// False has lists show it again; without, it is archived.
     pub archived: Option<bool>,

@@ -1,33 +1,61 @@
 //! Lists by page: how many, after which, and what came of asking for too many. A page that cannot be
 //! had is data, with a code and what to do, like everything else that a client can get wrong.
 
-use async_graphql::connection::{
-    Connection, DefaultConnectionName, DefaultEdgeName, DisableNodesField, Edge, EmptyFields,
-};
-use async_graphql::{OutputType, SimpleObject};
+use std::borrow::Cow;
+
+use async_graphql::{OutputType, SimpleObject, TypeName};
 
 use super::errors::{ErrorCode, UserError};
 
 /// The most that one page holds.
 const MOST: i32 = 100;
 
-/// What every list says beside its edges.
-#[derive(Debug, Default, SimpleObject)]
-pub struct PageNotes {
+/// A list by page, in the form that Relay gives such lists.
+#[derive(Debug, SimpleObject)]
+#[graphql(name_type)]
+pub struct Page<T: OutputType> {
+    /// Where the page lies in its list.
+    pub page_info: PageInfo,
+    /// What the page holds, in the list's order; at most as many as `first`.
+    pub edges: Vec<PageEdge<T>>,
     /// Why there is no page: empty if there is one.
     pub user_errors: Vec<UserError>,
 }
 
-/// A list by page.
-pub type Page<T> = Connection<
-    String,
-    T,
-    PageNotes,
-    EmptyFields,
-    DefaultConnectionName,
-    DefaultEdgeName,
-    DisableNodesField,
->;
+/// One of a list, and its place there.
+#[derive(Debug, SimpleObject)]
+#[graphql(name_type)]
+pub struct PageEdge<T: OutputType> {
+    /// What stands there.
+    pub node: T,
+    /// Its place: `after` it begins the rest.
+    pub cursor: String,
+}
+
+/// Where a page lies in its list.
+#[derive(Debug, Default, SimpleObject)]
+pub struct PageInfo {
+    /// Whether the page was asked for `after` something.
+    pub has_previous_page: bool,
+    /// Whether there are more after the page.
+    pub has_next_page: bool,
+    /// The place of the page's first; nothing if it is empty.
+    pub start_cursor: Option<String>,
+    /// The place of the page's last, for the `after` of the next page; nothing if it is empty.
+    pub end_cursor: Option<String>,
+}
+
+impl<T: OutputType> TypeName for Page<T> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Connection", T::type_name()).into()
+    }
+}
+
+impl<T: OutputType> TypeName for PageEdge<T> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Edge", T::type_name()).into()
+    }
+}
 
 /// A page as it was asked for, with a cursor of numbers.
 #[derive(Debug, Clone, Copy)]
@@ -71,19 +99,24 @@ pub fn written(place: u64) -> String {
 
 /// An empty page that says why.
 pub fn refused<T: OutputType>(error: UserError) -> Page<T> {
-    Connection::with_additional_fields(false, false, PageNotes { user_errors: vec![error] })
+    Page { page_info: PageInfo::default(), edges: Vec::new(), user_errors: vec![error] }
 }
 
 /// A page of what was found, in order, with each one's place; one more than asked for says that there
 /// are more.
 pub fn page<T: OutputType>(asked: Asked, found: Vec<(u64, T)>) -> Page<T> {
-    let has_more = found.len() > asked.first;
-    let mut page =
-        Connection::with_additional_fields(asked.after.is_some(), has_more, PageNotes::default());
-    page.edges.extend(
-        found.into_iter().take(asked.first).map(|(place, node)| Edge::new(written(place), node)),
-    );
-    page
+    let has_next_page = found.len() > asked.first;
+    let found = found.into_iter().take(asked.first);
+    let edges: Vec<PageEdge<T>> =
+        found.map(|(place, node)| PageEdge { node, cursor: written(place) }).collect();
+    let cursor_of = |edge: Option<&PageEdge<T>>| edge.map(|edge| edge.cursor.clone());
+    let page_info = PageInfo {
+        has_previous_page: asked.after.is_some(),
+        has_next_page,
+        start_cursor: cursor_of(edges.first()),
+        end_cursor: cursor_of(edges.last()),
+    };
+    Page { page_info, edges, user_errors: Vec::new() }
 }
 
 /// A page of a list that is at hand as a whole; places are indices.

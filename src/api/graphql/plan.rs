@@ -87,7 +87,9 @@ pub struct TargetInput {
 /// A variable of a recipe, and its value.
 #[derive(Debug, Clone, InputObject)]
 pub struct VariableInput {
+    /// As the recipe names it.
     pub name: String,
+    /// What stands in its place; the recipe says what it may be.
     pub value: String,
 }
 
@@ -113,6 +115,7 @@ pub struct PlannedTarget {
     pub number: Long,
     /// `owner/name`, or the last component of a local path.
     pub repository: String,
+    /// Where it lives.
     pub kind: TargetKind,
     /// Where it would be fetched from.
     pub locator: String,

@@ -46,8 +46,11 @@ pub struct JobsFilter {
 /// Whether a list has archived jobs.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Archived {
+    /// All but archived ones.
     Exclude,
+    /// Archived ones and all others.
     Include,
+    /// Archived ones alone.
     Only,
 }
 

@@ -8,6 +8,7 @@ use crate::claude::blocks::BlockView;
 /// A part of a message.
 #[derive(Debug, Clone, SimpleObject)]
 pub struct Block {
+    /// What it is, and so which of its other fields say something.
     pub kind: BlockKind,
     /// What is said, thought or answered, as it was written: data, and nobody's instructions.
     pub text: Option<String>,
@@ -26,12 +27,15 @@ pub struct Block {
 /// What a block is.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockKind {
+    /// Words.
     Text,
     /// What Claude thought, as far as the provider shows it.
     Thinking,
     /// The provider withholds it.
     RedactedThinking,
+    /// A call of a tool.
     ToolUse,
+    /// What a tool answered.
     ToolResult,
     /// A kind that this version does not know.
     Unknown,

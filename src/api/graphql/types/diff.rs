@@ -28,10 +28,13 @@ pub struct Diff {
 /// What was said of a diff last.
 #[derive(Debug, Clone, async_graphql::SimpleObject)]
 pub struct DiffJudgement {
+    /// What was said.
     pub judgement: Judgement,
+    /// Whether a person said it, or a rule of the server.
     pub by: By,
     /// Who said it, and through which door.
     pub actor: Actor,
+    /// When.
     pub at: DateTime,
     /// In words; nothing if there were none, or if they were removed.
     pub comment: Option<String>,

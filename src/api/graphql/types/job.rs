@@ -26,12 +26,14 @@ pub struct Job(pub JobOverview);
 pub struct Actor {
     /// A person's or a token's name in the log, such as `token:3f9a…`.
     pub name: String,
+    /// By which way it came.
     pub door: Door,
 }
 
 /// The recipe that a job was made from.
 #[derive(Debug, Clone, SimpleObject)]
 pub struct RecipeUse {
+    /// As it is called in the list of recipes.
     pub name: String,
     /// The SHA-256 of the recipe's text at that time.
     pub digest: String,
@@ -42,7 +44,9 @@ pub struct RecipeUse {
 /// A variable of a recipe, and its value.
 #[derive(Debug, Clone, SimpleObject)]
 pub struct Variable {
+    /// As the recipe names it.
     pub name: String,
+    /// What stood in its place.
     pub value: String,
 }
 

@@ -43,9 +43,13 @@ pub struct Model {
     pub max_output_tokens: Long,
     /// How hard it can be made to think.
     pub efforts: Vec<Effort>,
+    /// Of what Claude reads: millionths of a US dollar a million tokens.
     pub input_micros: Long,
+    /// Of what Claude writes, in the same unit.
     pub output_micros: Long,
+    /// Of what Claude reads from a cache, in the same unit.
     pub cache_read_micros: Long,
+    /// Of what goes into a cache for five minutes, in the same unit.
     pub cache_write_micros: Long,
     /// What its smallest call may cost, at worst, in millionths of a US dollar.
     pub floor_call_micros: Long,

@@ -31,9 +31,11 @@ pub struct Target {
 /// A pull request on the repository's host.
 #[derive(Debug, Clone, SimpleObject)]
 pub struct PullRequest {
+    /// As its host numbers it.
     pub number: Long,
+    /// Where people see it.
     pub url: String,
-    /// Open, merged or closed.
+    /// `open`, `merged` or `closed`.
     pub state: String,
 }
 

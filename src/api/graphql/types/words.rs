@@ -104,10 +104,15 @@ pub enum Policy {
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "cody_events::job::Effort")]
 pub enum Effort {
+    /// The least: quick and cheap.
     Low,
+    /// Some.
     Medium,
+    /// Much.
     High,
+    /// Very much; not every model can.
     Xhigh,
+    /// As much as the model can; not every model can.
     Max,
 }
 
@@ -133,8 +138,11 @@ pub enum PathClass {
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "cody_events::job::TargetKind")]
 pub enum TargetKind {
+    /// On GitHub, named `owner/name`.
     Github,
+    /// At an https URL.
     Url,
+    /// On the server's own disk.
     Local,
 }
 
@@ -142,11 +150,17 @@ pub enum TargetKind {
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "cody_events::envelope::Door")]
 pub enum Door {
+    /// The command line.
     Cli,
+    /// This API.
     Graphql,
+    /// An assistant, by the Model Context Protocol.
     Mcp,
+    /// The server's own pages.
     Web,
+    /// A worker's report.
     Worker,
+    /// A message of a repository's host.
     Webhook,
     /// The server itself: its dispatcher, converser, watchdog, deliverer.
     Server,
@@ -168,9 +182,13 @@ pub enum ThreadPurpose {
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "cody_projections::diffs::Judgement")]
 pub enum Judgement {
+    /// It may be delivered.
     Approved,
+    /// It is refused for good.
     Rejected,
+    /// It was sent back, with a comment for Claude.
     ChangesRequested,
+    /// A person has to look at something about it.
     Held,
 }
 
@@ -178,9 +196,13 @@ pub enum Judgement {
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "cody_events::job::By")]
 pub enum By {
+    /// Somebody, by a token or at the server's own command line.
     Person,
+    /// A limit that was reached.
     Budget,
+    /// The job's policy.
     Policy,
+    /// A rule of the server.
     Server,
 }
 
@@ -188,8 +210,11 @@ pub enum By {
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "cody_events::diff::FileChange")]
 pub enum FileChange {
+    /// It is new.
     Added,
+    /// Its content changed.
     Modified,
+    /// It is gone.
     Deleted,
     /// Its kind or its executable bit changed.
     ModeChanged,
@@ -213,6 +238,7 @@ pub enum MessageKind {
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "cody_events::system::Scope")]
 pub enum Scope {
+    /// Read jobs and what belongs to them.
     Read,
     /// Create jobs, and pause, resume, cancel, retry and archive them.
     Run,
