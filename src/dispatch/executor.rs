@@ -15,7 +15,7 @@ use crate::wire::{Secret, WorkerSecret, WorkerSettings, process_start};
 
 /// All that a worker gets of the server's environment: where programs are, how words are written, and
 /// whom TLS trusts. Whatever else stands there may be a secret.
-const INHERITED: [&str; 14] = [
+const INHERITED: [&str; 15] = [
     "PATH",
     "HOME",
     "CARGO_HOME",
@@ -29,6 +29,7 @@ const INHERITED: [&str; 14] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "CODY_LOG",
+    "CODY_LOG_FORMAT",
     "RUST_BACKTRACE",
 ];
 /// How many files with words of failed workers are kept.

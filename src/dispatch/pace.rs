@@ -32,10 +32,10 @@ struct Asked {
 }
 
 impl Pace {
-    /// Whether a worker may be asked for at `now`, by the monotonic clock.
-    pub fn is_due(&self, job: JobId, target: &Target, now: Duration) -> bool {
+    /// When, by the monotonic clock, the next worker may be asked for; nothing if at any time.
+    pub fn due_at(&self, job: JobId, target: &Target) -> Option<Duration> {
         let asked = lock(&self.asked).get(&(job, target.number)).copied();
-        asked.is_none_or(|asked| asked.turns != turns(target) || now >= asked.due_at)
+        asked.filter(|asked| asked.turns == turns(target)).map(|asked| asked.due_at)
     }
 
     /// Notes that a worker is asked for at `now`.
@@ -79,7 +79,7 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..10 {
             let since = now;
-            while !pace.is_due(job, &target, now) {
+            while pace.due_at(job, &target).is_some_and(|at| at > now) {
                 now += Duration::from_millis(500);
             }
             waits.push((now - since).as_secs());
@@ -88,9 +88,9 @@ mod tests {
         assert_eq!(waits, [0, 0, 1, 2, 4, 8, 16, 32, 60, 60]);
         // A new turn ends the waiting, and so does the end of the job.
         target.turns += 1;
-        assert!(pace.is_due(job, &target, now));
+        assert_eq!(pace.due_at(job, &target), None);
         target.turns -= 1;
         pace.forget(job);
-        assert!(pace.is_due(job, &target, now));
+        assert_eq!(pace.due_at(job, &target), None);
     }
 }

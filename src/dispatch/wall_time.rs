@@ -2,7 +2,7 @@
 //! What was before this server is reckoned from the log; what passes under it, by a clock that
 //! knows no jumps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ struct Taken {
     /// The round of each target then. What a new round means for its time, the log knows.
     rounds: BTreeMap<TargetNumber, RoundNumber>,
     targets: BTreeMap<TargetNumber, Duration>,
+    /// Those that workers held then, whose time has passed since.
+    held: BTreeSet<TargetNumber>,
 }
 
 impl WallTimes {
@@ -38,15 +40,16 @@ impl WallTimes {
 }
 
 impl Dispatcher {
-    /// Ends the rounds of `job` whose time is up. What they changed is kept.
+    /// Ends the rounds of `job` whose time is up, and tells whether the time of others runs. What they
+    /// changed is kept.
     pub(super) async fn end_late_rounds(
         &self,
         job: JobId,
         state: &Job,
-    ) -> Result<(), DispatchError> {
+    ) -> Result<bool, DispatchError> {
         let (own, shared) = (state.limits.max_wall_ms, state.limits.shared.max_wall_ms);
         if own.is_none() && shared.is_none() {
-            return Ok(());
+            return Ok(false);
         }
         let taken = self.time_taken(job, state).await?;
         let all: Duration = taken.values().sum();
@@ -63,7 +66,7 @@ impl Dispatcher {
             );
             self.intake.conclude(job, target.number, Outcome::BudgetStopped, vec![reason]).await?;
         }
-        Ok(())
+        Ok(state.targets.values().any(is_held))
     }
 
     async fn time_taken(
@@ -74,6 +77,10 @@ impl Dispatcher {
         let now = self.app.clock().monotonic();
         let known = lock(&self.wall_times.taken).get(&job).cloned();
         let mut taken = known.unwrap_or_else(|| Taken { at: now, ..Taken::default() });
+        let passed = now.saturating_sub(taken.at);
+        for target in &taken.held {
+            *taken.targets.entry(*target).or_default() += passed;
+        }
         let is_new = |target: &&Target| taken.rounds.get(&target.number) != Some(&target.round);
         let new: Vec<&Target> = state.targets.values().filter(is_new).collect();
         if !new.is_empty() {
@@ -85,11 +92,9 @@ impl Dispatcher {
                 taken.rounds.insert(target.number, target.round);
             }
         }
-        let passed = now.saturating_sub(taken.at);
         taken.at = now;
-        for target in state.targets.values().filter(|target| is_held(target)) {
-            *taken.targets.entry(target.number).or_default() += passed;
-        }
+        let held = state.targets.values().filter(|target| is_held(target));
+        taken.held = held.map(|target| target.number).collect();
         let targets = taken.targets.clone();
         lock(&self.wall_times.taken).insert(job, taken);
         Ok(targets)
