@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod config;
 pub mod entropy;
+pub mod histogram;
 pub mod wire;
 
 pub mod job;
@@ -27,6 +28,8 @@ pub mod dispatch;
 pub mod intake;
 pub mod plan;
 pub mod worker;
+
+pub mod pulse;
 
 pub mod api;
 

@@ -15,6 +15,7 @@ use cody_events::event::Draft;
 use cody_events::system::EpochOpened;
 use cody_projections::costs;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::access::{self, Access, Guard};
 use crate::api::control::{self, Control, ControlDoor};
@@ -23,6 +24,7 @@ use crate::api::graphql::front::GraphqlDoor;
 use crate::api::graphql::{self, Services};
 use crate::api::health;
 use crate::api::listening::Listening;
+use crate::api::operations::{self, OperationsDoor};
 use crate::api::permission::HouseRules;
 use crate::api::reading::JobReader;
 use crate::api::tls::{self, BadCertificate};
@@ -40,6 +42,7 @@ use crate::entropy::{Entropy, SystemEntropy};
 use crate::git::{FetchLimits, GitError, PackStore, WalkBudget};
 use crate::intake::Intake;
 use crate::plan::{Library, Planning};
+use crate::pulse::{Pulse, Sources};
 use crate::scan::secrets::KnownSecrets;
 use crate::store::leases::Leases;
 use crate::store::side::SideTables;
@@ -76,7 +79,10 @@ pub struct Server {
     pub address: SocketAddr,
     /// The same as a URL.
     pub url: String,
+    pub pulse: Arc<Pulse>,
     converser: Arc<Converser>,
+    /// Cancelled when the server is asked to stop: what is new is turned away, live streams end.
+    stopping: CancellationToken,
     address_file: PathBuf,
     rooms: Vec<JoinHandle<()>>,
     listening: Vec<Listening>,
@@ -260,6 +266,17 @@ impl Server {
             },
             access: Arc::clone(&access),
         };
+        let stopping = CancellationToken::new();
+        let pulse = Arc::new(Pulse::new(Sources {
+            app: Arc::clone(&app),
+            log: Arc::clone(&log),
+            views: Arc::clone(&views),
+            dispatcher: Arc::clone(&dispatcher),
+            converser: Arc::clone(&converser),
+            stopping: stopping.clone(),
+        }));
+        let asked =
+            OperationsDoor { pulse: Arc::clone(&pulse), gate: Arc::<Access>::clone(&access) };
         let links = Arc::new(Links::new(Arc::clone(&app)));
         let services = Services {
             control: Arc::clone(&control),
@@ -270,7 +287,8 @@ impl Server {
             take: Arc::clone(&local.take),
         };
         let guard = Arc::new(Guard::new(Arc::clone(&access), &config.access, &bound));
-        let graphql_door = GraphqlDoor::new(services, Arc::clone(&access), Arc::clone(&guard));
+        let graphql_door =
+            GraphqlDoor::new(services, Arc::clone(&access), Arc::clone(&guard), Arc::clone(&pulse));
         let reader = JobReader { app: Arc::clone(&app), views: Arc::clone(&views) };
         let gate: Arc<dyn Gate> = Arc::<Access>::clone(&access);
         let doors = worker::router(door)
@@ -278,9 +296,12 @@ impl Server {
             .merge(access::door::router(Arc::clone(&access)))
             .merge(graphql::front::router(graphql_door))
             .merge(downloads::router(DownloadDoor::new(reader, gate, links)))
+            .merge(operations::router(asked))
             .merge(health::router());
+        let doors = operations::counted(doors, Arc::clone(&pulse));
         let listening = sockets.serve(access::guarded(doors, guard), config.access.connections);
         let rooms = vec![
+            tokio::spawn(Arc::clone(&pulse).follow(news)),
             tokio::spawn(Arc::clone(&dispatcher).run()),
             tokio::spawn(Arc::clone(&dispatcher).follow(news)),
             tokio::spawn(settle_orphans(
@@ -299,7 +320,9 @@ impl Server {
             access,
             address,
             url,
+            pulse,
             converser,
+            stopping,
             address_file,
             rooms,
             listening,
@@ -308,13 +331,12 @@ impl Server {
 }
 
 impl Server {
-    /// Lets calls under way end, and permits no more. Workers outlive it and wait for the next.
+    /// Turns away what is new, lets calls and answers under way end, and permits no more. Workers
+    /// outlive it and wait for the next. Whoever gives up waiting loses what was not recorded.
     pub async fn close(&self) {
+        self.stopping.cancel();
+        self.dispatcher.stop();
         self.converser.close().await;
-    }
-
-    /// Accepts nobody any more, and lets requests under way end, for a moment.
-    pub async fn close_doors(&self) {
         futures_util::future::join_all(self.listening.iter().map(Listening::close)).await;
     }
 

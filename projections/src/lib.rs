@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod targets;
 pub mod threads;
 
+pub mod census;
 pub mod overview;
 
 mod columns;

@@ -11,6 +11,7 @@ use cody_events::ids::{TargetNumber, ThreadNumber, TurnNumber};
 use cody_events::outcome::Outcome;
 use cody_events::status::{Delivery, JobStatus, TargetStatus};
 use cody_projections::build::{self, ApplyError, Quarantined};
+use cody_projections::census::{self, Census};
 use cody_projections::diffs::Judgement;
 use cody_projections::threads::{MessageKind, MessageRow};
 use cody_projections::{ALL, diffs, jobs, overview, threads};
@@ -329,5 +330,26 @@ proptest! {
         connection.execute_batch("PRAGMA max_page_count = 1000000").unwrap();
         build::apply(&mut connection, &history.events[at..]).unwrap();
         prop_assert_eq!(dump(&connection), dump(&built(&history)));
+    }
+
+    #[test]
+    fn a_census_counts_what_each_job_says_of_itself(steps in steps()) {
+        let connection = built(&history(&steps));
+        let mut expected = Census::default();
+        for job in overview::page(&connection, None, 100).unwrap() {
+            if !job.targets.is_empty() {
+                *expected.jobs.entry(job.status()).or_default() += 1;
+            }
+            for one in job.targets {
+                *expected.targets.entry(one.target.status).or_default() += 1;
+                *expected.deliveries.entry(one.target.delivery).or_default() += 1;
+            }
+        }
+        let mut streams: Vec<String> =
+            build::quarantined(&connection).unwrap().into_iter().map(|one| one.stream).collect();
+        streams.sort();
+        streams.dedup();
+        expected.quarantined_jobs = streams.len() as u64;
+        prop_assert_eq!(census::take(&connection).unwrap(), expected);
     }
 }

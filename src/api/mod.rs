@@ -7,6 +7,7 @@ pub mod downloads;
 pub mod graphql;
 pub mod health;
 pub mod listening;
+pub mod operations;
 pub mod permission;
 pub mod reading;
 pub mod tls;

@@ -53,9 +53,14 @@ pub async fn run(mut context: Context, args: ServeArgs) -> Result<Exit, anyhow::
             text::counted(server.open_calls() as u64, "call")
         );
     }
+    let patience = context.config.stop.timeout;
+    let ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
     tokio::select! {
-        () = async { server.close().await; server.close_doors().await } => {}
-        () = told.next() => {}
+        () = server.close() => {}
+        () = told.next() => tracing::warn!("told again to stop: what is under way is cut off"),
+        () = tokio::time::sleep(patience) => {
+            tracing::warn!(ms, "calls did not end in time: what is under way is cut off");
+        }
     }
     Ok(Exit::OK)
 }

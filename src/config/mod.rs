@@ -9,6 +9,7 @@ mod git;
 mod job;
 mod sandbox;
 mod settings;
+mod stop;
 mod tree;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ pub use job::JobConfig;
 pub use sandbox::SandboxConfig;
 pub use settings::micros;
 use settings::{Settings, read_file};
+pub use stop::StopConfig;
 pub use tree::TreeConfig;
 
 /// The name of the file in the data directory.
@@ -39,6 +41,7 @@ pub struct Config {
     pub dependencies: DependenciesConfig,
     pub tree: TreeConfig,
     pub access: AccessConfig,
+    pub stop: StopConfig,
     /// Each setting as it stands: key, value as shown, where it comes from.
     pub rows: Vec<ConfigRow>,
 }
@@ -103,6 +106,7 @@ impl Config {
             dependencies: DependenciesConfig::read(&mut settings)?,
             tree: TreeConfig::read(&mut settings)?,
             access: AccessConfig::read(&mut settings)?,
+            stop: StopConfig::read(&mut settings)?,
             rows: std::mem::take(&mut settings.rows),
         };
         if let Some(key) = settings.file.keys().next() {

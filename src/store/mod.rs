@@ -12,6 +12,7 @@ pub mod verify;
 pub mod views;
 
 mod append;
+mod commits;
 mod failure;
 pub mod lock;
 mod payload;
@@ -26,6 +27,7 @@ use cody_events::envelope::{Door, NewEvent, Recorded};
 use cody_events::ids::{CommandId, EventId};
 use uuid::Uuid;
 
+pub use commits::Commits;
 pub use lock::LockError;
 pub use payload::MAX_PAYLOAD_BYTES;
 pub use sqlite::SqliteLog;

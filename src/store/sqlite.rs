@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::append::{Prepared, find_key};
+use super::commits::Commits;
 use super::failure::DamagedRow;
 use super::lock::{DirectoryLock, LockError};
 use super::payload::Stored;
@@ -62,6 +63,7 @@ pub struct SqliteLog {
     entropy: Option<Arc<dyn Entropy>>,
     head: watch::Receiver<Head>,
     epoch: u64,
+    commits: Arc<Commits>,
 }
 
 /// The writer's thread and the way to it.
@@ -99,7 +101,16 @@ impl SqliteLog {
         let (epoch, head) = open_epoch(&connection).map_err(|error| failed(error.into()))?;
         let (tell_head, watch_head) = watch::channel(head.head);
         let (sender, queue) = channel();
-        let writer = Writer { connection, queue, clock, epoch, tell_head, pace: Pace::default() };
+        let commits = Arc::new(Commits::default());
+        let writer = Writer {
+            connection,
+            queue,
+            clock,
+            epoch,
+            tell_head,
+            pace: Pace::default(),
+            commits: Arc::clone(&commits),
+        };
         let thread = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run())
@@ -116,6 +127,7 @@ impl SqliteLog {
             entropy: Some(entropy),
             head: watch_head,
             epoch,
+            commits,
         })
     }
 
@@ -136,12 +148,31 @@ impl SqliteLog {
             entropy: None,
             head: watch_head,
             epoch: 0,
+            commits: Arc::default(),
         })
     }
 
     /// The epoch of this opening; a later one fences this log's appends.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// How its commits fare.
+    pub fn commits(&self) -> &Commits {
+        &self.commits
+    }
+
+    /// Commands that wait for the writer.
+    pub fn waiting(&self) -> usize {
+        let places = self.writer.as_ref().map(|writer| writer.places.available_permits());
+        places.map_or(0, |places| MAX_WAITING.saturating_sub(places))
+    }
+
+    /// Writes something that changes nothing, to find out whether the disk takes it.
+    pub async fn probe(&self) -> Result<(), LogError> {
+        let probe = "UPDATE writer_epoch SET epoch = epoch";
+        self.write(move |connection| connection.execute(probe, [])).await?;
+        Ok(())
     }
 
     /// Runs `work` on the writer's connection, inside its next commit, for a side table.

@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::append::Prepared;
+use super::commits::Commits;
 use super::failure::log_error;
 use super::{Appended, Head, LogError};
 use crate::clock::Clock;
@@ -53,6 +54,7 @@ pub(super) struct Writer {
     pub epoch: u64,
     pub tell_head: watch::Sender<Head>,
     pub pace: Pace,
+    pub commits: Arc<Commits>,
 }
 
 /// The batch before: how many commands it had, and how long they took.
@@ -154,6 +156,7 @@ impl Writer {
             Request::Side(_, reply) => answer(reply, Err(late.clone())),
         }));
         self.pace = Pace { count, took: began.elapsed() };
+        self.commits.note(self.pace.took, failure.is_some());
         for answer in answers {
             answer(failure.as_ref());
         }

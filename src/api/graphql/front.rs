@@ -22,6 +22,7 @@ use super::{Schema, Services, schema};
 use crate::api::access::{Access, Caller, Denied, Guard};
 use crate::api::listening::Visitor;
 use crate::app::App;
+use crate::pulse::Pulse;
 
 /// The route.
 pub const ROUTE: &str = "/graphql";
@@ -40,6 +41,8 @@ pub struct GraphqlDoor {
     pub access: Arc<Access>,
     /// Counts those who show no good token in a message.
     pub guard: Arc<Guard>,
+    /// Counts live streams, and says when they have to end.
+    pub pulse: Arc<Pulse>,
 }
 
 impl std::fmt::Debug for GraphqlDoor {
@@ -50,9 +53,14 @@ impl std::fmt::Debug for GraphqlDoor {
 
 impl GraphqlDoor {
     /// A door over `services`, for those whom `access` knows.
-    pub fn new(services: Services, access: Arc<Access>, guard: Arc<Guard>) -> Self {
+    pub fn new(
+        services: Services,
+        access: Arc<Access>,
+        guard: Arc<Guard>,
+        pulse: Arc<Pulse>,
+    ) -> Self {
         let app = Arc::clone(&services.control.app);
-        Self { schema: schema(services), app, access, guard }
+        Self { schema: schema(services), app, access, guard, pulse }
     }
 
     /// What a request of `caller` carries.
@@ -132,7 +140,6 @@ async fn upgrade(door: GraphqlDoor, request: axum::extract::Request) -> Response
 
 async fn answer(door: &GraphqlDoor, request: axum::extract::Request, request_id: &str) -> Response {
     let headers = request.headers().clone();
-    let visitor = request.extensions().get::<Visitor>().cloned();
     let caller = match authenticate(door, &headers) {
         Ok(caller) => Arc::new(caller),
         Err(denied) => return denied.into_response(),
@@ -150,7 +157,7 @@ async fn answer(door: &GraphqlDoor, request: axum::extract::Request, request_id:
     };
     asked = asked.data(door.asking(&caller));
     if media == Media::Events {
-        return live::events(door, asked, &headers, visitor);
+        return live::events(door, asked, &headers);
     }
     let done = tokio::time::timeout(PATIENCE, door.schema.execute(asked)).await;
     let done = done.unwrap_or_else(|_| {

@@ -183,7 +183,8 @@ impl Connection {
         let mut ping = tokio::time::interval(PING);
         ping.tick().await;
         let mut is_heard = true;
-        let stopping = stopping(self.visitor.clone());
+        let pulse = Arc::clone(&self.door.pulse);
+        let stopping = pulse.stopping();
         tokio::pin!(stopping);
         loop {
             tokio::select! {
@@ -307,15 +308,6 @@ impl Connection {
     }
 }
 
-/// Ends when the server is asked to stop.
-async fn stopping(visitor: Option<Visitor>) {
-    let Some(mut stopping) = visitor.map(|visitor| visitor.stopping) else {
-        return std::future::pending().await;
-    };
-    // Without its sender, the server is no more.
-    let _ = stopping.wait_for(|stops| *stops).await;
-}
-
 /// The bearer token in the first message's payload.
 fn token_of(payload: &Map<String, Value>) -> Option<String> {
     let value = payload.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"))?.1;
@@ -345,7 +337,11 @@ fn said(
         Said::Answer(text, is_executed)
     });
     let end = futures_util::stream::once(async { Said::End });
-    let all = answers.chain(end).map(move |said| (id.clone(), said));
+    let open = door.pulse.traffic().subscribe();
+    let all = answers.chain(end).map(move |said| {
+        let _counted = &open;
+        (id.clone(), said)
+    });
     all.take_until(ended.cancelled_owned()).boxed()
 }
 
@@ -369,12 +365,7 @@ pub struct ResumeAfter(pub u64);
 
 /// What `request` says as server-sent events, an answer an event. An answer that tells its position has
 /// that as its id, so that a reader that comes back with `Last-Event-ID` goes on after it.
-pub fn events(
-    door: &GraphqlDoor,
-    request: Request,
-    headers: &HeaderMap,
-    visitor: Option<Visitor>,
-) -> Response {
+pub fn events(door: &GraphqlDoor, request: Request, headers: &HeaderMap) -> Response {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let request = match last {
         Some(position) => request.data(ResumeAfter(position)),
@@ -389,8 +380,14 @@ pub fn events(
         }
     });
     let end = futures_util::stream::once(async { Event::default().event("complete").data("") });
+    let pulse = Arc::clone(&door.pulse);
+    let open = pulse.traffic().subscribe();
+    let stops = async move { pulse.stopping().await };
     // A stream that is broken off is gone on with at the next server; one that ended is not.
-    let all = answers.chain(end).take_until(Box::pin(stopping(visitor))).map(Ok::<_, Infallible>);
+    let all = answers.chain(end).take_until(Box::pin(stops)).map(move |event| {
+        let _counted = &open;
+        Ok::<_, Infallible>(event)
+    });
     Sse::new(all).keep_alive(KeepAlive::new().interval(PING)).into_response()
 }
 
