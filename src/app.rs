@@ -11,6 +11,7 @@ use cody_events::ids::{CommandId, EventId, JobId};
 use cody_events::job::Created;
 use cody_projections::{Answer, Connection};
 use lru::LruCache;
+use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::entropy::Entropy;
@@ -453,7 +454,8 @@ impl App {
             unique_key,
             events,
         };
-        Ok(self.log.append(append).await?)
+        let span = tracing::debug_span!("append", %job, count = append.events.len());
+        Ok(self.log.append(append).instrument(span).await?)
     }
 }
 

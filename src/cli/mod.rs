@@ -10,6 +10,7 @@ mod diff;
 mod events;
 mod jobs;
 mod limits;
+mod logs;
 mod outcome_table;
 mod pause;
 mod progress;
@@ -31,6 +32,7 @@ mod show;
 mod text;
 mod thread;
 mod token;
+mod traces;
 mod worker;
 
 use std::io::IsTerminal as _;
@@ -156,7 +158,7 @@ pub fn main() -> ExitCode {
     keep_memory_private();
     // The second to install a provider is told so; either serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    start_tracing(matches!(cli.verb, Verb::Worker(_) | Verb::Serve(_)));
+    let is_room = matches!(cli.verb, Verb::Worker(_) | Verb::Serve(_));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -164,7 +166,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
+    let traces = logs::start(is_room, runtime.handle());
     let outcome = runtime.block_on(run_verb(cli));
+    traces.send_last();
     // Blocking work that nobody waits for any more puts away its scratch if it can soon; it must not
     // hold the exit.
     runtime.shutdown_timeout(LAST_WORK);
@@ -252,14 +256,4 @@ fn keep_memory_private() {
     if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         eprintln!("cody-batch: other processes may read this one's memory: {error}");
     }
-}
-
-/// Warnings by default; a room's own words with `CODY_LOG`.
-fn start_tracing(is_room: bool) {
-    let default = if is_room { "info" } else { "error" };
-    let filter = std::env::var("CODY_LOG").unwrap_or_else(|_| default.to_owned());
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_writer(|| redact::RedactedStderr)
-        .init();
 }

@@ -8,6 +8,7 @@ use cody_events::ids::{JobId, TargetNumber, ThreadNumber};
 use cody_events::outcome::Outcome;
 use cody_events::raw::RawJson;
 use cody_events::thread::{CallClass, CallFailed, CallPermitted, Purpose, StuckSign};
+use tracing::Instrument as _;
 
 use super::budget::{self, Ask};
 use super::gate::{self, Entered};
@@ -101,7 +102,7 @@ impl Converser {
                 continue;
             };
             place = None;
-            let made = self.make(&call, admission, failures).await;
+            let made = self.make(&call, admission, failures).instrument(span_of(&call)).await;
             drop(under_way);
             match made? {
                 Called::Recorded => break Advance::Recorded,
@@ -265,11 +266,14 @@ impl Converser {
         let heard = |progress: StreamProgress<'_>| gate::tell(&admission, progress);
         match self.client.send(call.body.bytes.clone(), &call.betas, heard).await {
             Ok(reply) => {
+                let tokens = reply.response.usage.output_tokens;
+                tracing::Span::current().record("output_tokens", tokens);
                 admission.succeeded(&reply.response.usage);
                 self.record_turn(call, reply).await?;
                 Ok(Called::Recorded)
             }
             Err(error) => {
+                tracing::Span::current().record("error", tracing::field::debug(error.class));
                 admission.failed(&error);
                 self.failed(call, error, failures).await
             }
@@ -280,6 +284,23 @@ impl Converser {
     fn today(&self) -> crate::claude::models::Date {
         self.app.clock().now().date()
     }
+}
+
+/// What a call is traced as. What is said in it is no part of that.
+fn span_of(call: &Call) -> tracing::Span {
+    let permit = &call.permit;
+    tracing::info_span!(
+        "claude-call",
+        job = %call.job,
+        target = %permit.target,
+        thread = %permit.thread,
+        turn = permit.turn.0,
+        call = permit.call.0,
+        model = call.model,
+        max_tokens = permit.max_tokens,
+        output_tokens = tracing::field::Empty,
+        error = tracing::field::Empty,
+    )
 }
 
 /// Room for the harness's own words in the bound of a request.

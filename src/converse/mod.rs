@@ -24,6 +24,7 @@ use cody_events::ids::{JobId, TargetNumber, ThreadNumber};
 use cody_events::outcome::Outcome;
 use lru::LruCache;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use crate::app::{App, AppError};
 use crate::claude::client::Client;
@@ -156,7 +157,8 @@ impl Converser {
         let (tell, answer) = watch::channel(None);
         in_flight.insert((job, target), answer.clone());
         let flight = Flight { converser: Arc::clone(self), job, target };
-        tokio::spawn(async move {
+        let span = tracing::info_span!("turn", %job, %target, %thread);
+        let turn = async move {
             let advance = flight.converser.next_turn(job, target, thread).await;
             let advance = advance.unwrap_or_else(|error| match error.is_passing() {
                 true => Advance::Later,
@@ -168,7 +170,8 @@ impl Converser {
             // Whoever is told that it ended may ask again at once.
             drop(flight);
             tell.send_replace(Some(advance));
-        });
+        };
+        tokio::spawn(turn.instrument(span));
         answer
     }
 

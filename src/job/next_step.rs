@@ -44,6 +44,25 @@ pub enum NextStep {
     Leave(Leave),
 }
 
+impl NextStep {
+    /// The step in one word, for whoever watches.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Scan => "scan",
+            Self::RunChecks { .. } => "run-checks",
+            Self::RunTools { .. } => "run-tools",
+            Self::StartThread { .. } => "start-thread",
+            Self::Converse { .. } => "converse",
+            Self::InterruptTools { .. } => "interrupt-tools",
+            Self::ReuseChecks { .. } => "reuse-checks",
+            Self::RefuseClaim { .. } => "refuse-claim",
+            Self::ReadReview { .. } => "read-review",
+            Self::Conclude { .. } => "conclude",
+            Self::Leave(_) => "leave",
+        }
+    }
+}
+
 /// Why a worker has nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leave {

@@ -320,6 +320,6 @@ pub(super) async fn remove(path: &Path) {
     if let Ok(Err(error)) = removed
         && error.kind() != std::io::ErrorKind::NotFound
     {
-        tracing::warn!(path = %path.display(), %error, "a work directory could not be removed");
+        tracing::warn!(dir = %path.display(), %error, "a work directory could not be removed");
     }
 }

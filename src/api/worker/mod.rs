@@ -159,6 +159,12 @@ impl FromRequestParts<WorkerDoor> for Holder {
     async fn from_request_parts(parts: &mut Parts, door: &WorkerDoor) -> Result<Self, DoorError> {
         let token = crate::api::bearer(&parts.headers).ok_or(DoorError::Unauthorized)?;
         let hash = Sha256::of(token.as_bytes());
-        door.leases.hear(hash).await?.map(Self).ok_or(DoorError::Unauthorized)
+        let lease = door.leases.hear(hash).await?.ok_or(DoorError::Unauthorized)?;
+        // What a request is traced as.
+        let span = tracing::Span::current();
+        span.record("job", tracing::field::display(lease.job));
+        span.record("target", lease.target.0);
+        span.record("attempt", lease.attempt.0);
+        Ok(Self(lease))
     }
 }

@@ -12,6 +12,7 @@ use cody_events::ids::{AttemptNumber, CommandId, JobId, TargetNumber, ThreadNumb
 use cody_events::job::Created;
 use cody_events::outcome::Outcome;
 use cody_events::thread::{ClaudeTurn, Purpose, RanTool, StuckSign, ToolsRan, ToolsRanPayload};
+use tracing::Instrument as _;
 
 use super::reports::{tools_command, tools_ran};
 use super::{DoorError, Holder, WorkerDoor};
@@ -103,7 +104,16 @@ impl Steps<'_> {
                     };
                     return Ok(Step::Leave { how });
                 }
-                servers => self.serve(&state, servers).await?,
+                servers => {
+                    let span = tracing::info_span!(
+                        "server-step",
+                        step = servers.name(),
+                        job = %self.job,
+                        target = %self.target,
+                        attempt = self.attempt.0,
+                    );
+                    self.serve(&state, servers).instrument(span).await?;
+                }
             }
         }
     }
