@@ -1,7 +1,19 @@
 //! The service as others use it: the real program's `serve`, over HTTP.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::unwrap_used, reason = "a test panics where it is wrong")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is wrong")]
 
 mod access;
+mod collector;
+#[path = "../jobs/harness.rs"]
+#[expect(dead_code, reason = "whole jobs need more of it")]
+mod harness;
+mod idle;
+mod operations;
+#[path = "../foreign/peers.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod peers;
+mod running;
 mod served;
+mod stopping;
+mod traces;
