@@ -124,7 +124,7 @@ async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
     // Whoever has a good credential is let in whatever others at the same address did.
     match guard.note_refusal(address) {
         Ok(()) => {
-            tracing::info!(%address, reason, "a caller without a good credential was refused");
+            tracing::info!(%address, why = reason, "a caller without a good credential was refused");
             answer
         }
         Err(wait) => too_many(wait),
