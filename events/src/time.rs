@@ -1,4 +1,4 @@
-//! Instants: microseconds inside, RFC 3339 in UTC outside.
+//! Instants: microseconds inside, RFC 3339 in UTC outside. And the days that they fall on.
 
 use core::time::Duration;
 use std::fmt;
@@ -11,6 +11,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
 #[schemars(with = "String", extend("format" = "date-time"))]
 pub struct Timestamp(pub i64);
+
+/// A day in UTC, counted from 1970-01-01.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(pub i64);
+
+const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// A text that is no day.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no day such as 2026-11-23")]
+pub struct BadDay(String);
 
 /// A text that is no instant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +45,11 @@ impl Timestamp {
         self.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date()
     }
 
+    /// The same, as a number.
+    pub fn day(self) -> Day {
+        Day(self.0.div_euclid(DAY_MICROS))
+    }
+
     /// Milliseconds from `earlier` to here; zero if it is later.
     pub fn millis_since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0) / 1_000).unwrap_or(0)
@@ -50,6 +66,32 @@ impl Timestamp {
             .0
             .clamp(jiff::Timestamp::MIN.as_microsecond(), jiff::Timestamp::MAX.as_microsecond());
         jiff::Timestamp::from_microsecond(clamped).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Timestamp(self.0.saturating_mul(DAY_MICROS)).date())
+    }
+}
+
+impl fmt::Debug for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Day {
+    type Err = BadDay;
+
+    /// Takes what is written as a day is, and nothing else that may mean one.
+    fn from_str(text: &str) -> Result<Self, BadDay> {
+        format!("{text}T00:00:00Z")
+            .parse::<Timestamp>()
+            .map(Timestamp::day)
+            .ok()
+            .filter(|day| day.to_string() == text)
+            .ok_or_else(|| BadDay(text.to_owned()))
     }
 }
 
@@ -99,5 +141,17 @@ mod tests {
         assert_eq!(instant.to_string().parse(), Ok(instant));
         assert_eq!(instant.date().to_string(), "2026-11-23");
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn a_day_is_read_as_it_is_written_and_begins_at_midnight() {
+        let day: Day = "2026-11-23".parse().unwrap();
+        let first = Timestamp(1_795_392_000_000_000);
+        assert_eq!(first.to_string(), "2026-11-23T00:00:00.000000Z");
+        assert_eq!((first.day(), Timestamp(first.0 - 1).day()), (day, Day(day.0 - 1)));
+        assert_eq!((Timestamp(-1).day(), Day(-1).to_string()), (Day(-1), "1969-12-31".to_owned()));
+        for text in ["2026-02-30", "20261123", "2026-11-23T10:00", "2026-11-23 ", "", "today"] {
+            assert_eq!(text.parse::<Day>(), Err(BadDay(text.to_owned())), "{text}");
+        }
     }
 }

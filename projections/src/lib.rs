@@ -12,6 +12,7 @@ pub mod diffs;
 pub mod jobs;
 pub mod targets;
 pub mod threads;
+pub mod usage;
 
 pub mod census;
 pub mod overview;
@@ -47,6 +48,7 @@ pub struct Sums {
     jobs: jobs::Latest,
     threads: threads::Turns,
     costs: costs::Spent,
+    usage: usage::Counted,
 }
 
 /// An event of a job, as projections see it.
@@ -76,4 +78,5 @@ pub const ALL: &[&Projection] = &[
     &threads::PROJECTION,
     &diffs::PROJECTION,
     &costs::PROJECTION,
+    &usage::PROJECTION,
 ];

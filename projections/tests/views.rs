@@ -5,7 +5,9 @@
 
 mod deaths;
 mod histories;
+mod usage;
 
+use cody_events::delivery::PrState;
 use cody_events::digest::Sha256;
 use cody_events::ids::{TargetNumber, ThreadNumber, TurnNumber};
 use cody_events::outcome::Outcome;
@@ -222,7 +224,7 @@ fn what_comes_before_its_job_fits_in_no_page() {
     let held = build::quarantined(&at_once).unwrap();
     let held: Vec<(&str, u64)> =
         held.iter().map(|one| (one.projection.as_str(), one.position)).collect();
-    assert_eq!(held, [("costs", 1), ("jobs", 1), ("threads", 1)]);
+    assert_eq!(held, [("costs", 1), ("jobs", 1), ("threads", 1), ("usage", 1)]);
 }
 
 #[test]
@@ -253,6 +255,20 @@ fn a_build_of_other_projections_is_told_apart() {
     assert!(!build::is_current(&Connection::open_in_memory().unwrap()).unwrap());
 }
 
+fn delivery() -> impl Strategy<Value = Step> {
+    let (target, number) = (1..3u32, 1..3u64);
+    let state = prop_oneof![Just(PrState::Open), Just(PrState::Merged), Just(PrState::Closed)];
+    prop_oneof![
+        (target.clone(), 0..3u8).prop_map(|(t, h)| Step::ApproveByPolicy(t, h)),
+        (target.clone(), 0..3u8).prop_map(|(t, h)| Step::Reject(t, h)),
+        (target.clone(), 0..3u8).prop_map(|(t, h)| Step::RequestChanges(t, h)),
+        target.clone().prop_map(Step::Push),
+        (target.clone(), number.clone()).prop_map(|(t, n)| Step::Open(t, n)),
+        (target.clone(), number, state).prop_map(|(t, n, s)| Step::Follow(t, n, s)),
+        target.prop_map(Step::FailDelivery),
+    ]
+}
+
 fn steps() -> impl Strategy<Value = Vec<(u8, Step)>> {
     let target = 1..3u32;
     let whose = prop::option::of(1..3u32);
@@ -264,6 +280,7 @@ fn steps() -> impl Strategy<Value = Vec<(u8, Step)>> {
         2 => target.clone().prop_map(Step::Request),
         2 => (target.clone(), 1..4u32).prop_map(|(t, a)| Step::Start(t, a)),
         1 => target.clone().prop_map(Step::End),
+        1 => (target.clone(), 1..4u32).prop_map(|(t, a)| Step::Leave(t, a)),
         3 => (target.clone(), 1..3u32, any::<bool>()).prop_map(|(t, n, r)| Step::Thread(t, n, r)),
         3 => (target.clone(), 1..3u32, 1..4u32).prop_map(|(t, n, u)| Step::Permit(t, n, u)),
         3 => (target.clone(), 1..3u32, 1..4u32).prop_map(|(t, n, u)| Step::Turn(t, n, u)),
@@ -275,7 +292,8 @@ fn steps() -> impl Strategy<Value = Vec<(u8, Step)>> {
         2 => (target.clone(), 0..3u8).prop_map(|(t, h)| Step::Diff(t, h)),
         1 => (target.clone(), 0..3u8).prop_map(|(t, h)| Step::Approve(t, h)),
         1 => (target.clone(), 0..3u8).prop_map(|(t, h)| Step::Hold(t, h)),
-        1 => (target.clone(), 0..10usize).prop_map(|(t, o)| Step::Finish(t, o)),
+        1 => delivery(),
+        2 => (target.clone(), 0..10usize).prop_map(|(t, o)| Step::Finish(t, o)),
         1 => (target, any::<bool>()).prop_map(|(t, r)| Step::Reopen(t, r)),
         1 => Just(Step::FinishJob),
     ];

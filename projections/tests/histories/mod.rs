@@ -6,7 +6,12 @@ use cody_events::attempt::{
     AttemptEnd, AttemptEnded, AttemptReason, AttemptRequested, AttemptStarted, Base, Executor,
     SandboxBackend,
 };
-use cody_events::diff::{DiffApproved, DiffProduced, JudgedDiff, TargetHeld};
+use cody_events::delivery::{
+    BranchPushed, DeliveryFailed, DeliveryFailure, PrChecks, PrOpened, PrReview, PrState, PrUpdated,
+};
+use cody_events::diff::{
+    ChangesRequested, DiffApproved, DiffProduced, DiffRejected, JudgedDiff, TargetHeld,
+};
 use cody_events::digest::{ObjectId, Sha256};
 use cody_events::envelope::{Door, Recorded};
 use cody_events::event::Event;
@@ -32,6 +37,8 @@ use uuid::Uuid;
 #[derive(Default)]
 pub struct History {
     pub events: Vec<Recorded>,
+    /// Microseconds that nothing happened in; the next event comes after them.
+    pub idle: i64,
     streams: BTreeMap<String, (u64, Sha256)>,
 }
 
@@ -48,7 +55,8 @@ impl History {
         let position = self.events.len() as u64 + 1;
         let (version, previous) = self.streams.get(stream).copied().unwrap_or((0, Sha256::ZERO));
         let command_id = CommandId(Uuid::from_u128(position.into()));
-        let at = Timestamp(1_790_000_000_000_000 + i64::try_from(position).unwrap() * 1_000);
+        let ticks = i64::try_from(position).unwrap() * 1_000;
+        let at = Timestamp(1_790_000_000_000_000 + self.idle + ticks);
         let mut recorded = Recorded {
             position,
             stream: stream.to_owned(),
@@ -109,6 +117,7 @@ pub enum Step {
     Request(u32),
     Start(u32, u32),
     End(u32),
+    Leave(u32, u32),
     Thread(u32, u32, bool),
     Permit(u32, u32, u32),
     Turn(u32, u32, u32),
@@ -118,7 +127,14 @@ pub enum Step {
     Review(u32, bool),
     Diff(u32, u8),
     Approve(u32, u8),
+    ApproveByPolicy(u32, u8),
+    Reject(u32, u8),
+    RequestChanges(u32, u8),
     Hold(u32, u8),
+    Push(u32),
+    Open(u32, u64),
+    Follow(u32, u64, PrState),
+    FailDelivery(u32),
     Finish(u32, usize),
     Reopen(u32, bool),
     FinishJob,
@@ -137,13 +153,8 @@ impl Step {
             Self::Cancel => Cancelled { by: By::Person }.into(),
             Self::Request(target) => requested(target).into(),
             Self::Start(target, attempt) => started(target, attempt).into(),
-            Self::End(target) => AttemptEnded {
-                target: TargetNumber(target),
-                attempt: None,
-                request: RequestId(Uuid::nil()),
-                how: AttemptEnd::Lost,
-            }
-            .into(),
+            Self::End(target) => ended(target, None).into(),
+            Self::Leave(target, attempt) => ended(target, Some(AttemptNumber(attempt))).into(),
             Self::Thread(target, thread, is_review) => thread_started(
                 target,
                 thread,
@@ -158,7 +169,19 @@ impl Step {
             Self::Review(target, answers) => reviewed(target, answers).into(),
             Self::Diff(target, hash) => produced(target, hash).into(),
             Self::Approve(target, hash) => DiffApproved(judged(target, hash)).into(),
+            Self::ApproveByPolicy(target, hash) => {
+                DiffApproved(JudgedDiff { by: By::Policy, ..judged(target, hash) }).into()
+            }
+            Self::Reject(target, hash) => DiffRejected(judged(target, hash)).into(),
+            Self::RequestChanges(target, hash) => ChangesRequested(judged(target, hash)).into(),
             Self::Hold(target, hash) => TargetHeld(judged(target, hash)).into(),
+            Self::Push(target) => pushed(target).into(),
+            Self::Open(target, number) => opened(target, number).into(),
+            Self::Follow(target, number, state) => followed(target, number, state).into(),
+            Self::FailDelivery(target) => {
+                DeliveryFailed { target: TargetNumber(target), class: DeliveryFailure::Permission }
+                    .into()
+            }
             Self::Finish(target, outcome) => finished(target, outcome).into(),
             Self::Reopen(target, is_retry) => TargetReopened {
                 target: TargetNumber(target),
@@ -223,6 +246,15 @@ fn started(target: u32, attempt: u32) -> AttemptStarted {
         sandbox: SandboxBackend::Bubblewrap,
         batch_job_id: None,
         batch_job_try: None,
+    }
+}
+
+fn ended(target: u32, attempt: Option<AttemptNumber>) -> AttemptEnded {
+    AttemptEnded {
+        target: TargetNumber(target),
+        attempt,
+        request: RequestId(Uuid::nil()),
+        how: AttemptEnd::Lost,
     }
 }
 
@@ -357,6 +389,37 @@ fn judged(target: u32, hash: u8) -> JudgedDiff {
         tree: tree(1),
         diff_hash: Sha256([hash; 32]),
         by: By::Person,
+    }
+}
+
+fn pushed(target: u32) -> BranchPushed {
+    BranchPushed {
+        target: TargetNumber(target),
+        branch: "cody/1".to_owned(),
+        commit: tree(201),
+        by: By::Server,
+    }
+}
+
+fn opened(target: u32, number: u64) -> PrOpened {
+    PrOpened {
+        target: TargetNumber(target),
+        branch: "cody/1".to_owned(),
+        commit: tree(201),
+        number,
+        url: format!("https://github.com/acme/app/pull/{number}"),
+        draft: false,
+    }
+}
+
+fn followed(target: u32, number: u64, state: PrState) -> PrUpdated {
+    PrUpdated {
+        target: TargetNumber(target),
+        number,
+        commit: tree(201),
+        state,
+        checks: PrChecks::None,
+        review: PrReview::None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the rules know of a job and what the views show of it are two readings of one history.
 
+use std::collections::BTreeMap;
+
 use cody_events::digest::Sha256;
 use cody_events::envelope::{Door, Recorded};
 use cody_events::event::Event;
@@ -8,6 +10,7 @@ use cody_events::ids::{CommandId, EventId, JobId};
 use cody_events::outcome::ReopenReason;
 use cody_events::status::TargetStatus;
 use cody_events::time::Timestamp;
+use cody_projections::usage::{self, UsageQuery};
 use cody_projections::{build, overview};
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -29,6 +32,12 @@ pub fn assert_views_agree(events: &[Event], state: &JobState) {
         (known.paused, known.cancelled, known.finished)
     );
     assert_eq!(shown.spent_micros(), known.spent_micros());
+    let total = usage::over(&views, &UsageQuery::default()).unwrap().remove(0);
+    assert_eq!(total.spent_micros(), known.spent_micros());
+    let outcomes = known.targets.values().filter_map(|target| target.outcome);
+    let mut counted = BTreeMap::new();
+    outcomes.for_each(|outcome| *counted.entry(outcome).or_default() += 1_u64);
+    assert_eq!(total.outcomes, counted);
     assert_eq!(shown.targets.len(), known.targets.len());
     for (shown, known) in shown.targets.iter().zip(known.targets.values()) {
         let (row, cost) = (&shown.target, &shown.cost);
