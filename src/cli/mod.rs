@@ -33,6 +33,8 @@ mod text;
 mod thread;
 mod token;
 mod traces;
+mod usage;
+mod usage_table;
 mod worker;
 
 use std::io::IsTerminal as _;
@@ -113,6 +115,8 @@ enum Verb {
     Diff(diff::DiffArgs),
     /// List recipes, or show one: prompts to be used again
     Recipes(recipes::RecipesArgs),
+    /// Count what was spent and what came of it, by day, repository, model or recipe
+    Usage(usage::UsageArgs),
     /// Show every setting and where it comes from, and which sandbox works here
     Config(config::ConfigArgs),
     /// Make, list and revoke the tokens by which programs and people use a server
@@ -242,6 +246,7 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
         Verb::Thread(args) => thread::run(context, args).await,
         Verb::Diff(args) => diff::run(context, args).await,
         Verb::Recipes(args) => recipes::run(context, args).await,
+        Verb::Usage(args) => usage::run(context, args).await,
         Verb::Config(args) => config::run(context, args).await,
         Verb::Token(args) => token::run(context, args).await,
         Verb::Serve(args) => serve::run(context, args).await,

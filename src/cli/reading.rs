@@ -8,6 +8,7 @@ use std::sync::Arc;
 use cody_events::ids::JobId;
 use cody_projections::jobs;
 use cody_projections::overview::{self, JobOverview};
+use cody_projections::usage::{self, UsageQuery, UsageRow};
 
 pub use crate::api::reading::{JobReader, NoJob, ReadError, ReadJob};
 use crate::app::App;
@@ -41,6 +42,17 @@ impl Reading {
     /// Up to `limit` jobs, newest first.
     pub async fn jobs(&self, limit: u32) -> Result<Vec<JobOverview>, anyhow::Error> {
         Ok(self.reader.views.read(move |views| overview::page(views, None, limit)).await?)
+    }
+
+    /// A page of usage.
+    pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, anyhow::Error> {
+        Ok(self.views.read(move |views| usage::over(views, &query)).await?)
+    }
+
+    /// How many jobs usage could not follow to their end.
+    pub async fn uncounted(&self) -> Result<usize, anyhow::Error> {
+        let held = self.views.quarantined().await?;
+        Ok(held.iter().filter(|one| one.projection == usage::PROJECTION.name).count())
     }
 
     /// The job that `text` names: an id, or the beginning or end of one; `latest` is the newest.

@@ -11,6 +11,7 @@ mod sandbox;
 mod settings;
 mod stop;
 mod tree;
+mod usage;
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,7 @@ pub use settings::micros;
 use settings::{Settings, read_file};
 pub use stop::StopConfig;
 pub use tree::TreeConfig;
+pub use usage::UsageConfig;
 
 /// The name of the file in the data directory.
 pub const FILE: &str = "config.toml";
@@ -42,6 +44,7 @@ pub struct Config {
     pub tree: TreeConfig,
     pub access: AccessConfig,
     pub stop: StopConfig,
+    pub usage: UsageConfig,
     /// Each setting as it stands: key, value as shown, where it comes from.
     pub rows: Vec<ConfigRow>,
 }
@@ -107,6 +110,7 @@ impl Config {
             tree: TreeConfig::read(&mut settings)?,
             access: AccessConfig::read(&mut settings)?,
             stop: StopConfig::read(&mut settings)?,
+            usage: UsageConfig::read(&mut settings)?,
             rows: std::mem::take(&mut settings.rows),
         };
         if let Some(key) = settings.file.keys().next() {
