@@ -253,9 +253,13 @@ fn add(
 fn judge(connection: &Connection, told: &Told<'_>, target: TargetNumber) -> rusqlite::Result<()> {
     let (thread, turn) = connection
         .prepare_cached(
-            "SELECT thread, turn FROM messages JOIN threads USING (job, target, thread)
-             WHERE job = ?1 AND target = ?2 AND purpose <> ?3
-             ORDER BY position DESC LIMIT 1",
+            // Crossed, so that SQLite looks up the last message of each conversation and no other.
+            "SELECT thread, turn FROM threads CROSS JOIN messages USING (job, target, thread)
+             WHERE job = ?1 AND target = ?2 AND purpose <> ?3 AND messages.position = (
+                 SELECT MAX(position) FROM messages AS said
+                 WHERE said.job = ?1 AND said.target = ?2 AND said.thread = threads.thread
+             )
+             ORDER BY messages.position DESC LIMIT 1",
         )?
         .query_row(params![Id(told.job), target.0, Word(Purpose::Review)], |row| {
             Ok((ThreadNumber(row.get(0)?), TurnNumber(row.get(1)?)))

@@ -30,9 +30,13 @@ pub const PROJECTION: Projection =
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
     targets: BTreeMap<(JobId, TargetNumber), Known>,
-    /// By day and kind of work.
-    figures: BTreeMap<(Day, i64), [i64; COLUMNS.len()]>,
+    figures: BTreeMap<(Day, Kind), Figures>,
 }
+
+/// The number of a repository, model and recipe.
+type Kind = i64;
+
+type Figures = [i64; COLUMNS.len()];
 
 /// A target that the page is about.
 #[derive(Debug)]
@@ -51,7 +55,7 @@ struct Telling<'a> {
 /// A target while one event is counted.
 struct Counting<'a> {
     known: &'a mut Known,
-    figures: &'a mut BTreeMap<(Day, i64), [i64; COLUMNS.len()]>,
+    figures: &'a mut BTreeMap<(Day, Kind), Figures>,
     told: &'a Told<'a>,
 }
 
@@ -72,20 +76,16 @@ impl Telling<'_> {
 
 impl Counting<'_> {
     /// Counts what stays as it is, on the day of the event.
-    fn add(&mut self, figure: Figure, amount: u64) -> rusqlite::Result<()> {
-        let amount = i64::try_from(amount)
-            .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(figure as usize, i64::MAX))?;
-        self.add_on(self.told.recorded.recorded_at.day(), figure, amount)
+    fn add<const N: usize>(&mut self, amounts: [(Figure, u64); N]) -> rusqlite::Result<()> {
+        let figures = self.figures_of(self.told.recorded.recorded_at.day());
+        amounts.into_iter().try_for_each(|(figure, amount)| {
+            let amount = i64::try_from(amount).map_err(|_| too_large(figure))?;
+            add(figures, figure, amount)
+        })
     }
 
-    /// Fails if the sum is no number of SQLite's; the events of the page are then added one by one.
-    fn add_on(&mut self, day: Day, figure: Figure, amount: i64) -> rusqlite::Result<()> {
-        let figures = self.figures.entry((day, self.known.standing.kind));
-        let sum = &mut figures.or_insert([0; COLUMNS.len()])[figure as usize];
-        *sum = sum
-            .checked_add(amount)
-            .ok_or(rusqlite::Error::IntegralValueOutOfRange(figure as usize, i64::MAX))?;
-        Ok(())
+    fn figures_of(&mut self, day: Day) -> &mut Figures {
+        self.figures.entry((day, self.known.standing.kind)).or_insert([0; COLUMNS.len()])
     }
 
     /// Changes where the target stands: what it added to usage before is taken back.
@@ -94,22 +94,30 @@ impl Counting<'_> {
         change(&mut self.known.standing);
         self.known.is_changed = true;
         for (day, figure) in before.counts() {
-            self.add_on(day, figure, -1)?;
+            add(self.figures_of(day), figure, -1)?;
         }
         for (day, figure) in self.known.standing.counts() {
-            self.add_on(day, figure, 1)?;
+            add(self.figures_of(day), figure, 1)?;
         }
         Ok(())
     }
 
     /// A call that ended, with the usage and time that are known of it.
-    fn end_call(&mut self, usage: Usage, ms: u64) -> rusqlite::Result<()> {
-        self.add(Figure::Input, usage.input_tokens)?;
-        self.add(Figure::Output, usage.output_tokens)?;
-        self.add(Figure::CacheRead, usage.cache_read_tokens)?;
-        self.add(Figure::CacheWrite5m, usage.cache_write_5m_tokens)?;
-        self.add(Figure::CacheWrite1h, usage.cache_write_1h_tokens)?;
-        self.add(Figure::ClaudeMs, ms)
+    fn end_call<const N: usize>(
+        &mut self,
+        usage: Usage,
+        ms: u64,
+        more: [(Figure, u64); N],
+    ) -> rusqlite::Result<()> {
+        self.add([
+            (Figure::Input, usage.input_tokens),
+            (Figure::Output, usage.output_tokens),
+            (Figure::CacheRead, usage.cache_read_tokens),
+            (Figure::CacheWrite5m, usage.cache_write_5m_tokens),
+            (Figure::CacheWrite1h, usage.cache_write_1h_tokens),
+            (Figure::ClaudeMs, ms),
+        ])?;
+        self.add(more)
     }
 
     /// The worker that held the target leaves it, and perhaps another holds it now. All of its time
@@ -117,7 +125,7 @@ impl Counting<'_> {
     fn hold(&mut self, next: Option<u32>) -> rusqlite::Result<()> {
         let now = self.told.recorded.recorded_at;
         if let Some((_, since)) = self.known.standing.attempt {
-            self.add(Figure::WorkerMs, now.millis_since(since))?;
+            self.add([(Figure::WorkerMs, now.millis_since(since))])?;
         }
         self.known.standing.attempt = next.map(|attempt| (attempt, now));
         self.known.is_changed = true;
@@ -126,12 +134,10 @@ impl Counting<'_> {
 
     /// A person's word on a diff. Whether the first one was a yes is counted once a target.
     fn judge(&mut self, figure: Figure, acceptance: Acceptance) -> rusqlite::Result<()> {
-        self.add(figure, 1)?;
+        self.add([(figure, 1)])?;
         if !self.known.standing.is_judged {
-            self.add(Figure::FirstReviewed, 1)?;
-            if figure == Figure::Approved {
-                self.add(Figure::FirstApproved, 1)?;
-            }
+            let is_yes = figure == Figure::Approved;
+            self.add([(Figure::FirstReviewed, 1), (Figure::FirstApproved, is_yes.into())])?;
         }
         self.change(|standing| {
             standing.is_judged = true;
@@ -143,7 +149,7 @@ impl Counting<'_> {
         match by {
             By::Person => self.judge(Figure::Approved, Acceptance::Taken),
             By::Policy | By::Budget | By::Server => {
-                self.add(Figure::ApprovedByPolicy, 1)?;
+                self.add([(Figure::ApprovedByPolicy, 1)])?;
                 self.change(|standing| standing.acceptance = Acceptance::Taken)
             }
         }
@@ -164,6 +170,17 @@ impl Counting<'_> {
     }
 }
 
+/// Fails if the sum is no number of SQLite's; the events of the page are then added one by one.
+fn add(figures: &mut Figures, figure: Figure, amount: i64) -> rusqlite::Result<()> {
+    let sum = &mut figures[figure as usize];
+    *sum = sum.checked_add(amount).ok_or_else(|| too_large(figure))?;
+    Ok(())
+}
+
+fn too_large(figure: Figure) -> rusqlite::Error {
+    rusqlite::Error::IntegralValueOutOfRange(figure as usize, i64::MAX)
+}
+
 fn apply(connection: &Connection, sums: &mut Sums, told: &Told<'_>) -> rusqlite::Result<()> {
     let mut telling = Telling { connection, counted: &mut sums.usage, told };
     match told.event {
@@ -176,32 +193,27 @@ fn apply(connection: &Connection, sums: &mut Sums, told: &Told<'_>) -> rusqlite:
                 _ => Ok(()),
             }
         }
-        Event::CallPermitted(e) => telling.of(e.target)?.add(Figure::Calls, 1),
+        Event::CallPermitted(e) => telling.of(e.target)?.add([(Figure::Calls, 1)]),
         Event::ClaudeTurn(e) => {
-            let mut target = telling.of(e.target)?;
-            target.end_call(e.usage, e.ms)?;
-            target.add(Figure::Known, e.cost_micros)?;
-            target.add(Figure::Turns, 1)
+            let more = [(Figure::Known, e.cost_micros), (Figure::Turns, 1)];
+            telling.of(e.target)?.end_call(e.usage, e.ms, more)
         }
         Event::CallFailed(e) => {
-            let mut target = telling.of(e.target)?;
-            target.end_call(e.usage.unwrap_or_default(), e.ms)?;
-            target.add(Figure::Assumed, e.assumed_micros)?;
-            target.add(Figure::FailedCalls, 1)
+            let more = [(Figure::Assumed, e.assumed_micros), (Figure::FailedCalls, 1)];
+            telling.of(e.target)?.end_call(e.usage.unwrap_or_default(), e.ms, more)
         }
-        Event::ToolsRan(e) => telling.of(e.target)?.add(Figure::ToolMs, e.tool_ms()),
+        Event::ToolsRan(e) => telling.of(e.target)?.add([(Figure::ToolMs, e.tool_ms())]),
         Event::DependenciesFetched(e) => {
             let ms = e.fetches.iter().map(|fetch| fetch.ms).fold(0, u64::saturating_add);
-            telling.of(e.target)?.add(Figure::CheckMs, ms)
+            telling.of(e.target)?.add([(Figure::CheckMs, ms)])
         }
         Event::ChecksRan(e) => {
-            let mut target = telling.of(e.target)?;
             let ms = e.commands.iter().map(|command| command.ms).fold(0, u64::saturating_add);
-            target.add(Figure::CheckMs, ms)?;
-            target.add(Figure::CheckRepairs, e.answers_finish.into())
+            let is_repair = e.answers_finish.into();
+            telling.of(e.target)?.add([(Figure::CheckMs, ms), (Figure::CheckRepairs, is_repair)])
         }
         Event::DiffReviewed(e) => {
-            telling.of(e.target)?.add(Figure::ReviewRepairs, e.answers_finish.into())
+            telling.of(e.target)?.add([(Figure::ReviewRepairs, e.answers_finish.into())])
         }
         Event::TargetFinished(e) => {
             let day = told.recorded.recorded_at.day();
