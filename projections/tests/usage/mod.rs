@@ -72,6 +72,9 @@ fn a_target_is_delivered_when_its_diff_went_where_it_had_to_go() {
     let closed = [Step::Approve(1, 1), Step::Open(1, 5), Step::Follow(1, 5, PrState::Closed)];
     let merged = [Step::Approve(1, 1), Step::Open(1, 5), Step::Follow(1, 5, PrState::Merged)];
     let other = [Step::Approve(1, 1), Step::Open(1, 5), Step::Follow(1, 4, PrState::Closed)];
+    // What becomes of an old pull request says nothing of a round that was open meanwhile.
+    let old =
+        [&open[..], &[Step::Reopen(1, true), Step::Follow(1, 5, PrState::Closed)], &ready].concat();
     let cases: &[Case<'_>] = &[
         (Github, Policy::Review, &ready, &[], false),
         (Github, Policy::Review, &ready, &yes, true),
@@ -86,6 +89,8 @@ fn a_target_is_delivered_when_its_diff_went_where_it_had_to_go() {
         (Github, Policy::Auto, &ready, &policy, true),
         (Github, Policy::PatchOnly, &ready, &[], true),
         (Github, Policy::PatchOnly, &ready, &no, false),
+        (Github, Policy::PatchOnly, &ready, &old, true),
+        (Github, Policy::Review, &ready, &old, false),
         (Local, Policy::Review, &ready, &[], true),
         (Url, Policy::Auto, &ready, &[], true),
         (Local, Policy::Review, &ready, &no, false),
@@ -166,6 +171,29 @@ fn a_merge_counts_where_its_pull_request_was_opened_and_another_request_leaves_i
     let told: Vec<_> = rows.iter().map(|row| (row.merge_rate(), row.success_rate())).collect();
     assert_eq!(told, [(rate(1, 1), rate(0, 0)), (rate(0, 1), rate(1, 1))]);
     assert_eq!(rows[1].closed_count, 0);
+}
+
+#[test]
+fn who_sent_a_change_back_and_who_let_it_pass_is_told_apart() {
+    let row = total(&one(
+        TargetKind::Github,
+        Policy::Auto,
+        &[
+            Step::Checks(1, true),
+            Step::Checks(1, true),
+            Step::Checks(1, false),
+            Step::Review(1, true),
+            Step::Review(1, false),
+            Step::Diff(1, 1),
+            Step::Finish(1, outcome(Outcome::DiffReady)),
+            Step::ApproveByPolicy(1, 1),
+        ],
+    ));
+    let repairs = (row.check_repair_count, row.review_repair_count, row.changes_requested_count);
+    assert_eq!((repairs, row.repair_count()), ((2, 1, 0), 3));
+    assert_eq!((row.approved_by_policy_count, row.approved_count), (1, 0));
+    assert_eq!((row.accuracy(), row.approval_rate()), (rate(0, 0), rate(0, 0)));
+    assert_eq!((row.check_ms, row.cache_hit_rate()), (120, rate(0, 0)));
 }
 
 #[test]
@@ -280,6 +308,7 @@ fn pages_follow_one_another_and_are_never_larger_than_allowed() {
                 let Some(last) = rows.last() else { break };
                 query.after = Some(last.key.clone());
                 seen.extend(rows);
+                assert!(seen.len() <= count, "a row came twice");
             }
             assert_eq!(seen.len(), count, "{group:?} {limit:?}");
             assert!(seen.is_sorted_by(|a, b| a.key < b.key));
