@@ -46,12 +46,12 @@ impl Reading {
 
     /// A page of usage.
     pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, anyhow::Error> {
-        Ok(self.views.read(move |views| usage::over(views, &query)).await?)
+        Ok(self.reader.views.read(move |views| usage::over(views, &query)).await?)
     }
 
     /// How many jobs usage could not follow to their end.
     pub async fn uncounted(&self) -> Result<usize, anyhow::Error> {
-        let held = self.views.quarantined().await?;
+        let held = self.reader.views.quarantined().await?;
         Ok(held.iter().filter(|one| one.projection == usage::PROJECTION.name).count())
     }
 

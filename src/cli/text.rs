@@ -6,7 +6,9 @@ use async_trait::async_trait;
 
 use crate::api::downloads::outlet::Outlet;
 
-pub use crate::api::words::{counted, dollars, duration, printable, repositories, spending};
+pub use crate::api::words::{
+    counted, dollars, duration, grouped, printable, repositories, spending,
+};
 
 /// A path as a shell reads it back.
 pub fn quoted(path: &std::path::Path) -> String {
