@@ -283,6 +283,7 @@ impl Server {
             access: Arc::clone(&access),
             rules: house_rules(config),
             local_roots: config.job.local_roots.clone(),
+            minutes_saved: config.usage.minutes_saved,
             links: Arc::clone(&links),
             take: Arc::clone(&local.take),
         };

@@ -17,6 +17,7 @@ mod query;
 mod subscription;
 mod tokens;
 mod types;
+mod usage;
 
 use async_graphql::Schema as SchemaOf;
 

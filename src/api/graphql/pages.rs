@@ -83,13 +83,18 @@ pub fn asked(first: i32, after: Option<&str>) -> Result<Asked, UserError> {
 
 fn cursor(text: &str) -> Result<u64, UserError> {
     let number = text.strip_prefix('c').filter(|digits| digits.len() <= 16);
-    number.and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or_else(|| UserError {
+    number.and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or_else(bad_cursor)
+}
+
+/// What `after` has is no cursor.
+pub fn bad_cursor() -> UserError {
+    UserError {
         code: ErrorCode::BadCursor,
         field: Some(vec!["after".to_owned()]),
         message: "`after` is no cursor of this server.".to_owned(),
         next: "Pass the `endCursor` of the page before, or leave it out for the first page."
             .to_owned(),
-    })
+    }
 }
 
 /// How a place in a list is written.
@@ -107,11 +112,19 @@ pub fn refused<T: OutputType>(error: UserError) -> Page<T> {
 pub fn page<T: OutputType>(asked: Asked, found: Vec<(u64, T)>) -> Page<T> {
     let has_next_page = found.len() > asked.first;
     let found = found.into_iter().take(asked.first);
-    let edges: Vec<PageEdge<T>> =
-        found.map(|(place, node)| PageEdge { node, cursor: written(place) }).collect();
+    let edges = found.map(|(place, node)| PageEdge { node, cursor: written(place) }).collect();
+    page_with(edges, asked.after.is_some(), has_next_page)
+}
+
+/// A page of these.
+pub fn page_with<T: OutputType>(
+    edges: Vec<PageEdge<T>>,
+    has_previous_page: bool,
+    has_next_page: bool,
+) -> Page<T> {
     let cursor_of = |edge: Option<&PageEdge<T>>| edge.map(|edge| edge.cursor.clone());
     let page_info = PageInfo {
-        has_previous_page: asked.after.is_some(),
+        has_previous_page,
         has_next_page,
         start_cursor: cursor_of(edges.first()),
         end_cursor: cursor_of(edges.last()),

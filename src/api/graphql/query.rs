@@ -25,6 +25,7 @@ use super::types::server::{Model, ServerInfo, Viewer};
 use super::types::target::{self, Target};
 use super::types::thread::Thread;
 use super::types::words::Scope;
+use super::usage::{self, Usage, UsageFilter, UsageGroup};
 
 /// What can be read.
 #[derive(Debug)]
@@ -215,6 +216,20 @@ impl Query {
             })
         });
         Ok(offers.collect())
+    }
+
+    /// What was spent, and what came of it. What each figure means stands in the server's documentation.
+    #[graphql(complexity = "pages_of(first) * child_complexity")]
+    async fn usage(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "By what the figures are told apart.")] group_by: UsageGroup,
+        #[graphql(desc = "What is counted; without, everything.")] filter: Option<UsageFilter>,
+        #[graphql(desc = "How many rows: 1 to 100.")] first: i32,
+        #[graphql(desc = "After which: the `endCursor` of the page before.")] after: Option<String>,
+    ) -> Result<Page<Usage>, Error> {
+        allowed(context, Allowed::Read)?;
+        usage::page(context, group_by, filter.unwrap_or_default(), first, after.as_deref()).await
     }
 
     /// The recipes that jobs can be made from: those of the server's owner, and those that came with the

@@ -25,6 +25,8 @@ pub struct Services {
     /// Folders below which whoever is no admin may name local repositories.
     pub local_roots: Vec<PathBuf>,
     pub access: Arc<Access>,
+    /// Minutes that a delivered change would have taken by hand; zero means that nobody says.
+    pub minutes_saved: u64,
     /// Links for downloads.
     pub links: Arc<Links>,
     /// Takes care of a job from now on.

@@ -1,7 +1,7 @@
 //! Values that GraphQL has no words of its own for.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
-use cody_events::time::Timestamp;
+use cody_events::time::{Day, Timestamp};
 
 /// An instant in UTC, as RFC 3339 writes it: `2026-11-23T10:00:00.000000Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,9 +12,26 @@ pub struct DateTime(pub Timestamp);
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
-            Value::String(text) => {
-                text.parse().map(Self).map_err(|error| InputValueError::custom(error))
-            }
+            Value::String(text) => text.parse().map(Self).map_err(InputValueError::custom),
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+/// A day in UTC: `2026-11-23`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Date(pub Day);
+
+/// A day in UTC: `2026-11-23`.
+#[Scalar(name = "Date", specified_by_url = "https://scalars.graphql.org/andimarek/local-date")]
+impl ScalarType for Date {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => text.parse().map(Self).map_err(InputValueError::custom),
             _ => Err(InputValueError::expected_type(value)),
         }
     }
