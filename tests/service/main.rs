@@ -13,6 +13,8 @@ mod operations;
 #[path = "../foreign/peers.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
 mod peers;
+mod permissions;
+mod review;
 mod running;
 mod served;
 mod stopping;

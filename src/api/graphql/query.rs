@@ -67,7 +67,7 @@ impl Query {
         allowed(context, Allowed::Read)?;
         match GlobalId::parse(&id) {
             Some(id) => node::find(context, id).await,
-            None => Ok(None),
+            None => Ok(usage::find(context, &id).await?.map(Node::Usage)),
         }
     }
 

@@ -73,7 +73,7 @@ pub struct OutcomeCount {
 impl Usage {
     /// The global id: it names the row within its grouping.
     pub async fn id(&self) -> ID {
-        ID(URL_SAFE_NO_PAD.encode(format!("usage:{:?}", self.row.key)))
+        ID(URL_SAFE_NO_PAD.encode(format!("usage:{}", written(&self.row.key))))
     }
 
     /// The day, repository, model or recipe; nothing for the total.
@@ -279,10 +279,36 @@ fn written(key: &UsageKey) -> String {
     }
 }
 
+/// The row that a global id names, over all time; nothing if it names none.
+pub async fn find(context: &Context<'_>, id: &str) -> Result<Option<Usage>, Error> {
+    let Some(key) = decoded(id).and_then(|text| read(text.strip_prefix("usage:")?)) else {
+        return Ok(None);
+    };
+    let mut query = UsageQuery { group: key.group(), limit: Some(1), ..UsageQuery::default() };
+    match key {
+        UsageKey::Total => {}
+        UsageKey::Day(day) => (query.from, query.to) = (Some(day), Some(day)),
+        UsageKey::Repository(text) => query.repository = Some(text),
+        UsageKey::Model(text) => query.model = Some(text),
+        UsageKey::Recipe(recipe) => query.recipe = Some(recipe.unwrap_or_default()),
+    }
+    let rows = app(context)?.ask(move |views| usage::over(views, &query)).await;
+    let minutes_saved = services(context)?.minutes_saved;
+    let row = rows.map_err(internal)?.into_iter().next();
+    Ok(row.map(|row| Usage { row, minutes_saved }))
+}
+
 /// The key that a cursor has, if it is one of this grouping.
 fn key_of(group: Group, cursor: &str) -> Option<UsageKey> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-    let key = match text.split_once(':') {
+    read(&decoded(cursor)?).filter(|key| key.group() == group)
+}
+
+fn decoded(text: &str) -> Option<String> {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}
+
+fn read(text: &str) -> Option<UsageKey> {
+    Some(match text.split_once(':') {
         None if text == "total" => UsageKey::Total,
         Some(("day", day)) => UsageKey::Day(day.parse().ok()?),
         Some(("repository", text)) => UsageKey::Repository(text.to_owned()),
@@ -290,6 +316,5 @@ fn key_of(group: Group, cursor: &str) -> Option<UsageKey> {
         Some(("recipe", "")) => UsageKey::Recipe(None),
         Some(("recipe", text)) => UsageKey::Recipe(Some(text.to_owned())),
         Some(_) | None => return None,
-    };
-    (key.group() == group).then_some(key)
+    })
 }

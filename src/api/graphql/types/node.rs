@@ -19,6 +19,7 @@ use crate::api::graphql::ids::{GlobalId, TokenKey};
 use crate::api::graphql::loaders::OverviewOf;
 use crate::api::graphql::services::{app, caller, rows, services};
 use crate::api::graphql::tokens::Token;
+use crate::api::graphql::usage::Usage;
 use crate::app::AppError;
 
 /// Whatever has a global id.
@@ -34,6 +35,7 @@ pub enum Node {
     DiffHunk(DiffHunk),
     Event(Event),
     Token(Token),
+    Usage(Usage),
 }
 
 /// What has this id; nothing if nothing has.

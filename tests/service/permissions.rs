@@ -1,0 +1,213 @@
+//! Who may do what: every operation of the schema, for each scope, for nobody, and for tokens that are
+//! good no longer. An operation that is new and not in the table fails the test.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cody_batch::clock::Clock as _;
+use cody_events::system::Scope;
+use cody_events::time::Timestamp;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::served::{Served, served, served_with};
+
+const JOB: &str = "00000000-0000-7000-8000-000000000000";
+
+/// Every operation, with a document that asks for it, and the scope that it needs.
+fn operations() -> BTreeMap<&'static str, (String, Option<Scope>)> {
+    let read = |document: &str| (document.to_owned(), Some(Scope::Read));
+    let page = "pageInfo { hasNextPage } userErrors { code }";
+    let mutation = |name: &str, input: &str, answer: &str, scope: Scope| {
+        let document = format!(
+            "mutation {{ {name}(input: {{ {input} }}) {{ {answer} userErrors {{ code }} }} }}"
+        );
+        (document, Some(scope))
+    };
+    let of_job = |name: &str, more: &str, scope: Scope| {
+        mutation(name, &format!("jobId: \"{JOB}\" {more}"), "position", scope)
+    };
+    let hash = format!("target: 1 diffHash: \"{}\"", "0".repeat(64));
+    let review = format!("{hash} comment: \"x\"");
+    let job = "job: { prompt: \"x\" targets: [{ repository: \"acme/app\" }] }";
+    BTreeMap::from([
+        ("node", read("{ node(id: \"x\") { id } }")),
+        ("job", read(&format!("{{ job(id: \"{JOB}\") {{ id }} }}"))),
+        ("jobs", read(&format!("{{ jobs(first: 1) {{ {page} }} }}"))),
+        ("target", read("{ target(id: \"x\") { id } }")),
+        ("thread", read("{ thread(id: \"x\") { id } }")),
+        ("message", read("{ message(id: \"x\") { id } }")),
+        ("diff", read("{ diff(id: \"x\") { id } }")),
+        ("events", read(&format!("{{ events(first: 1, jobId: \"{JOB}\") {{ {page} }} }}"))),
+        ("usage", read(&format!("{{ usage(groupBy: TOTAL, first: 1) {{ {page} }} }}"))),
+        ("models", read("{ models { name } }")),
+        ("recipes", read("{ recipes { name } }")),
+        ("serverInfo", read("{ serverInfo { version } }")),
+        ("viewer", ("{ viewer { name } }".to_owned(), None)),
+        ("planJob", read("{ planJob(input: { targets: [] }) { userErrors { code } } }")),
+        ("tokens", (format!("{{ tokens(first: 1) {{ {page} }} }}"), Some(Scope::Admin))),
+        ("createJob", mutation("createJob", job, "position", Scope::Run)),
+        ("pauseJob", of_job("pauseJob", "", Scope::Run)),
+        ("resumeJob", of_job("resumeJob", "", Scope::Run)),
+        ("cancelJob", of_job("cancelJob", "", Scope::Run)),
+        ("retryTargets", of_job("retryTargets", "", Scope::Run)),
+        ("archiveJob", of_job("archiveJob", "", Scope::Run)),
+        ("approveDiff", of_job("approveDiff", &hash, Scope::Approve)),
+        ("rejectDiff", of_job("rejectDiff", &hash, Scope::Approve)),
+        ("requestChanges", of_job("requestChanges", &review, Scope::Approve)),
+        (
+            "createDownload",
+            mutation(
+                "createDownload",
+                &format!("jobId: \"{JOB}\" kind: REPORT"),
+                "path",
+                Scope::Read,
+            ),
+        ),
+        ("createToken", mutation("createToken", "name: \"\" scopes: []", "tokenId", Scope::Admin)),
+        ("revokeToken", mutation("revokeToken", "tokenId: \"x\"", "position", Scope::Admin)),
+        ("jobEvents", read("subscription { jobEvents { position } }")),
+        ("jobsChanged", read("subscription { jobsChanged { position } }")),
+    ])
+}
+
+/// Everything on the first level of the schema.
+async fn fields(server: &Served, admin: &str) -> BTreeSet<String> {
+    let query = "{ __schema { queryType { fields { name } } mutationType { fields { name } } \
+                 subscriptionType { fields { name } } } }";
+    let answer = ask(server, admin, query).await.1;
+    ["queryType", "mutationType", "subscriptionType"]
+        .iter()
+        .flat_map(|kind| answer["data"]["__schema"][kind]["fields"].as_array().unwrap().clone())
+        .map(|field| field["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Status and answer of a document. A subscription's answer is its first event, or nothing if none
+/// comes soon.
+async fn ask(server: &Served, token: &str, document: &str) -> (u16, Value) {
+    let is_subscription = document.starts_with("subscription");
+    let accept = if is_subscription { "text/event-stream" } else { "application/json" };
+    let body = json!({ "query": document });
+    let request = server.post("/graphql", token, &body).header("accept", accept);
+    let mut answer = request.send().await.unwrap();
+    let status = answer.status().as_u16();
+    if !is_subscription || status != 200 {
+        return (status, answer.json().await.unwrap_or_default());
+    }
+    let chunk = tokio::time::timeout(std::time::Duration::from_millis(300), answer.chunk()).await;
+    let text = match chunk {
+        Ok(chunk) => String::from_utf8(chunk.unwrap().unwrap_or_default().to_vec()).unwrap(),
+        Err(_) => String::new(),
+    };
+    let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or("null");
+    (status, serde_json::from_str(data).unwrap())
+}
+
+/// Whether the answer says that the caller may not.
+fn is_forbidden(answer: &Value) -> bool {
+    let errors = answer["errors"].as_array().cloned().unwrap_or_default();
+    let in_errors = errors.iter().any(|error| error["extensions"]["code"] == "FORBIDDEN");
+    let fields = answer["data"].as_object().cloned().unwrap_or_default();
+    let in_data = fields.values().any(|field| {
+        let errors = field["userErrors"].as_array().cloned().unwrap_or_default();
+        errors.iter().any(|error| error["code"] == "FORBIDDEN")
+    });
+    in_errors || in_data
+}
+
+fn allows(held: Scope, needed: Scope) -> bool {
+    match needed {
+        Scope::Read => true,
+        Scope::Run | Scope::Approve | Scope::Admin => held == needed || held == Scope::Admin,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_needs_its_scope_and_nothing_is_open_to_strangers() {
+    let many = [("CODY_REFUSALS_A_MINUTE", "100000"), ("CODY_REQUESTS_A_MINUTE", "100000")];
+    let server = served_with(&many);
+    let (admin, _) = server.place.token("admin", &["admin"]);
+    let operations = operations();
+    let known: BTreeSet<String> = operations.keys().map(|name| (*name).to_owned()).collect();
+    assert_eq!(fields(&server, &admin).await, known, "the table has every operation");
+
+    let (revoked, revoked_id) = server.place.token("revoked", &["admin"]);
+    server.place.told(&["token", "revoke", &revoked_id]);
+    let soon = Timestamp(cody_batch::clock::SystemClock.now().0 + 1_500_000);
+    let made = format!(
+        "mutation {{ createToken(input: {{ name: \"short\" scopes: [ADMIN] expiresAt: \"{soon}\" }}) \
+         {{ token userErrors {{ message }} }} }}"
+    );
+    let made = ask(&server, &admin, &made).await.1;
+    let expired = made["data"]["createToken"]["token"].as_str().unwrap().to_owned();
+    let viewer = "{ viewer { name } }";
+    while ask(&server, &expired, viewer).await.0 == 200 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    for (name, (document, _)) in &operations {
+        for token in ["", "cody_unknown", &revoked, &expired] {
+            let (status, answer) = ask(&server, token, document).await;
+            assert_eq!(status, 401, "{name}: {answer}");
+        }
+    }
+    for held in Scope::ALL {
+        let (token, _) = server.place.token(&format!("holds {}", held.name()), &[held.name()]);
+        for (name, (document, needed)) in &operations {
+            let (status, answer) = ask(&server, &token, document).await;
+            assert_eq!(status, 200, "{name}: {answer}");
+            let is_allowed = needed.is_none_or(|needed| allows(held, needed));
+            assert_eq!(is_forbidden(&answer), !is_allowed, "{name} with {}: {answer}", held.name());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_people_out_of_the_loop_needs_an_approver() {
+    let server = served_with(&[("CODY_MAX_BUDGET_USD", "3"), ("CODY_PILOT", "true")]);
+    let (runner, _) = server.place.token("runner", &["run"]);
+    let (approver, _) = server.place.token("approver", &["run", "approve"]);
+    let job = |more: &str| {
+        format!(
+            "{{ planJob(input: {{ prompt: \"x\" targets: [{{ repository: \"acme/app\" }}] budgetMicros: \
+             2000000 {more} }}) {{ model userErrors {{ code message }} }} }}"
+        )
+    };
+    let plain = ask(&server, &runner, &job("")).await.1;
+    assert_eq!(plain["data"]["planJob"]["userErrors"], json!([]), "{plain}");
+    let removed = ["policy: AUTO", "pilot: false", "allow: [LOCKFILES]"];
+    let over = job("").replace("2000000", "4000000");
+    for document in removed.iter().map(|more| job(more)).chain([over]) {
+        let refused = ask(&server, &runner, &document).await.1;
+        assert!(is_forbidden(&refused), "{document}: {refused}");
+        let taken = ask(&server, &approver, &document).await.1;
+        assert_eq!(taken["data"]["planJob"]["userErrors"], json!([]), "{document}: {taken}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_doors_ask_for_scopes_as_well() {
+    let server = served();
+    let (reader, _) = server.place.token("reader", &["read"]);
+    for route in [
+        "report.md",
+        "events.ndjson",
+        "diffs.tar.gz",
+        "targets/1/diff.patch",
+        "targets/1/thread.md",
+    ] {
+        let route = format!("/jobs/{JOB}/{route}");
+        assert_eq!(server.get(&route, "").send().await.unwrap().status(), 401, "{route}");
+        assert_eq!(server.get(&route, &reader).send().await.unwrap().status(), 404, "{route}");
+    }
+    for route in ["/control/v1", "/control/v1/tokens"] {
+        let answer = server.post(route, &reader, &json!({})).send().await.unwrap();
+        assert_eq!(answer.status(), 403, "{route}");
+    }
+    // A token of the server's is none of a worker's.
+    let (admin, _) = server.place.token("admin", &["admin"]);
+    for route in ["next", "heartbeat", "tools", "checks", "scan", "end", "tree", "output"] {
+        let answer = server.request(Method::POST, &format!("/worker/v1/{route}"), &admin);
+        let status = answer.json(&json!({})).send().await.unwrap().status().as_u16();
+        assert!(matches!(status, 401 | 429), "{route}: {status}");
+    }
+}
