@@ -11,6 +11,7 @@ use cody_events::ids::{CommandId, EventId, JobId};
 use cody_events::job::Created;
 use cody_projections::{Answer, Connection};
 use lru::LruCache;
+use tokio::sync::OwnedMutexGuard;
 use tracing::Instrument as _;
 
 use crate::clock::Clock;
@@ -205,8 +206,7 @@ impl App {
         asker: &Asker,
         key: Option<UniqueKey>,
     ) -> Result<Executed, AppError> {
-        let slot = self.slot(job);
-        let mut state = slot.lock().await;
+        let mut state = self.slot(job).lock_owned().await;
         for _ in 0..MAX_CONFLICTS {
             self.catch_up(job, &mut state).await?;
             let drafts = match decide(&state, &command) {
@@ -229,24 +229,18 @@ impl App {
                     };
                 }
             };
-            let appended = self.append(job, id, &state, &drafts, asker, key.clone()).await;
-            if appended.is_err() {
-                // It may be in the log all the same: who asks next reads what is there.
-                *state = JobState::default();
-            }
-            match appended? {
+            let append = self.new_append(job, id, &state, &drafts, asker, key.clone())?;
+            let appended;
+            (state, appended) = self.append(job, state, append, drafts).await?;
+            match appended {
                 Appended::Appended { last_position, .. } => {
-                    for draft in &drafts {
-                        state.evolve(&draft.event);
-                    }
                     return Ok(Executed { is_new: true, position: last_position, job });
                 }
                 Appended::Duplicate { last_position, stream, .. } => {
-                    *state = JobState::default();
                     let job = JobId::from_stream(&stream).unwrap_or(job);
                     return Ok(Executed { is_new: false, position: last_position, job });
                 }
-                Appended::Conflict { .. } => *state = JobState::default(),
+                Appended::Conflict { .. } => {}
                 Appended::Fenced { .. } => return Err(AppError::Fenced),
             }
         }
@@ -429,7 +423,7 @@ impl App {
         Ok(())
     }
 
-    async fn append(
+    fn new_append(
         &self,
         job: JobId,
         id: CommandId,
@@ -437,14 +431,14 @@ impl App {
         drafts: &[Draft],
         asker: &Asker,
         unique_key: Option<UniqueKey>,
-    ) -> Result<Appended, AppError> {
+    ) -> Result<Append, AppError> {
         let events =
             drafts.iter().map(|draft| self.new_event(draft)).collect::<Result<Vec<_>, _>>()?;
         let expected = match state.version {
             0 => Expected::NoStream,
             version => Expected::Exact(version),
         };
-        let append = Append {
+        Ok(Append {
             stream: job.stream(),
             expected,
             command_id: id,
@@ -453,9 +447,42 @@ impl App {
             correlation_id: Some(job.0),
             unique_key,
             events,
-        };
+        })
+    }
+
+    /// Appends, and has the state follow. It goes on to its end if whoever asked goes away meanwhile:
+    /// else the log would have what the state does not know of.
+    async fn append(
+        &self,
+        job: JobId,
+        mut state: OwnedMutexGuard<JobState>,
+        append: Append,
+        drafts: Vec<Draft>,
+    ) -> Result<(OwnedMutexGuard<JobState>, Appended), AppError> {
+        let log = Arc::clone(&self.log);
         let span = tracing::debug_span!("append", %job, count = append.events.len());
-        Ok(self.log.append(append).instrument(span).await?)
+        let append = async move {
+            let appended = log.append(append).await;
+            match &appended {
+                Ok(Appended::Appended { .. }) => {
+                    for draft in &drafts {
+                        state.evolve(&draft.event);
+                    }
+                }
+                // It may be in the log all the same: who asks next reads what is there.
+                Ok(
+                    Appended::Duplicate { .. }
+                    | Appended::Conflict { .. }
+                    | Appended::Fenced { .. },
+                )
+                | Err(_) => *state = JobState::default(),
+            }
+            (state, appended)
+        };
+        let (state, appended) = tokio::spawn(append.instrument(span))
+            .await
+            .map_err(|_| LogError::Unavailable("the append was interrupted".to_owned()))?;
+        Ok((state, appended?))
     }
 }
 

@@ -148,6 +148,7 @@ impl Control {
         paths: LocalPaths,
         key: Option<UniqueKey>,
     ) -> Result<Done, ControlError> {
+        self.check_words(&wish).map_err(AppError::from)?;
         let last = Last { control: self, asker, key };
         match wish {
             Wish::Create { job, request } => {
@@ -199,6 +200,24 @@ impl Control {
             Wish::Archive { job, archived } => {
                 last.execute(job, Command::ArchiveJob { archived, by: By::Person }).await
             }
+        }
+    }
+
+    /// What people write is recorded for good, and Claude reads some of it: no secret belongs there.
+    fn check_words(&self, wish: &Wish) -> Result<(), Rejection> {
+        let planner = self.planner(LocalPaths::Any);
+        match wish {
+            Wish::Approve(review) | Wish::Reject(review) | Wish::RequestChanges(review) => {
+                planner.check_words("The comment", &review.comment)
+            }
+            Wish::Cancel { reason, .. } => planner.check_words("The reason", reason),
+            // What a job's request holds is looked at when it is planned.
+            Wish::Create { .. }
+            | Wish::Pause { .. }
+            | Wish::Resume { .. }
+            | Wish::Retry { .. }
+            | Wish::Archive { .. }
+            | Wish::Attend { .. } => Ok(()),
         }
     }
 

@@ -7,7 +7,6 @@ use super::access::Caller;
 use super::control::Wish;
 use crate::job::command::CreateJob;
 use crate::job::{Rejection, RejectionCode};
-use crate::plan::LimitsRequest;
 
 /// What the server's owner lets people do.
 #[derive(Debug, Clone, Copy)]
@@ -34,25 +33,6 @@ pub fn scope_of(wish: &Wish) -> Scope {
     }
 }
 
-/// Why `caller` needs the scope `approve` as well: what the wish takes out of people's hands, in words;
-/// nothing if it takes nothing.
-pub fn removes_human(wish: &Wish, rules: &HouseRules) -> Option<String> {
-    match wish {
-        Wish::Resume { limits, .. } | Wish::Retry { limits, .. } => {
-            asked_micros(limits).and_then(|asked| over_cap(asked, rules))
-        }
-        // What a job removes is seen when it is planned: a recipe may ask for it.
-        Wish::Create { .. }
-        | Wish::Pause { .. }
-        | Wish::Cancel { .. }
-        | Wish::Archive { .. }
-        | Wish::Attend { .. }
-        | Wish::Approve(_)
-        | Wish::Reject(_)
-        | Wish::RequestChanges(_) => None,
-    }
-}
-
 /// What a job takes out of people's hands, as it was planned; nothing if it takes nothing.
 fn removed_by_job(job: &CreateJob, rules: &HouseRules) -> Option<String> {
     if job.policy == Policy::Auto {
@@ -72,10 +52,6 @@ fn each(limits: &Limits) -> u64 {
     limits.job_budget_micros.map_or(limits.budget_micros, |shared| shared.min(limits.budget_micros))
 }
 
-fn asked_micros(limits: &LimitsRequest) -> Option<u64> {
-    limits.budget_usd.as_deref().and_then(crate::config::micros)
-}
-
 fn over_cap(asked: u64, rules: &HouseRules) -> Option<String> {
     let cap = rules.max_budget_micros?;
     (asked > cap).then(|| {
@@ -87,13 +63,15 @@ fn over_cap(asked: u64, rules: &HouseRules) -> Option<String> {
     })
 }
 
-/// Why `caller` may not have `wish`, whoever created the job that it is about.
-pub fn check(caller: &Caller, wish: &Wish, rules: &HouseRules) -> Result<(), Rejection> {
+/// Why `caller` may not have `wish`, whatever job it is about. What a job takes out of people's hands is
+/// seen when it is planned, because a recipe may ask for it; new limits, when they are laid over those
+/// that it has.
+pub fn check(caller: &Caller, wish: &Wish) -> Result<(), Rejection> {
     let scope = scope_of(wish);
-    if !caller.scopes.allows(scope) {
-        return Err(lacks(scope, "That is more than this token may do."));
+    match caller.scopes.allows(scope) {
+        true => Ok(()),
+        false => Err(lacks(scope, "That is more than this token may do.")),
     }
-    check_removed(caller, removes_human(wish, rules))
 }
 
 /// Why `caller` may not create this very job.
@@ -102,6 +80,17 @@ pub fn check_job(caller: &Caller, job: &CreateJob, rules: &HouseRules) -> Result
         return Err(lacks(Scope::Run, "That is more than this token may do."));
     }
     check_removed(caller, removed_by_job(job, rules))
+}
+
+/// Why `caller` may not raise the limits of a job from `old` to `new`.
+pub fn check_limits(
+    caller: &Caller,
+    old: &Limits,
+    new: &Limits,
+    rules: &HouseRules,
+) -> Result<(), Rejection> {
+    let is_raised = each(new) > each(old);
+    check_removed(caller, over_cap(each(new), rules).filter(|_| is_raised))
 }
 
 fn check_removed(caller: &Caller, removed: Option<String>) -> Result<(), Rejection> {

@@ -17,10 +17,8 @@ const SPARE_LINES: u64 = 40;
 /// Why `diff` has to be looked at although its pilot was approved: what is other about it, in
 /// sentences. `names` are the kinds of its files, by which marks are told in words.
 pub fn unlike_pilot(job: &Job, diff: &DiffProduced, names: &[String]) -> Vec<String> {
-    let Some(pilot) = job.approved_pilot.as_ref().filter(|pilot| pilot.target != diff.target)
-    else {
-        return Vec::new();
-    };
+    // Also one of the same target, made anew: what was approved is what was looked at.
+    let Some(pilot) = &job.approved_pilot else { return Vec::new() };
     let mut reasons = sizes(pilot, diff);
     if let (Some(approved), Some(shape)) = (&pilot.shape, &diff.shape) {
         reasons.extend(acts(pilot, approved, shape));

@@ -144,19 +144,13 @@ impl Planner<'_> {
         let checks = request.checks.iter().map(|check| ("A check", check.as_str()));
         let own = request.repository_notes.values().map(|notes| ("A note", notes.as_str()));
         let values = request.variables.values().map(|value| ("A variable", value.as_str()));
-        for (what, text) in prompt.into_iter().chain(notes).chain(checks).chain(own).chain(values) {
-            if let Some(found) = secrets::find_all(text, None, &known).first() {
-                return Err(Rejection::new(
-                    RejectionCode::SecretInRequest,
-                    format!(
-                        "{what} holds what looks like a secret ({}, line {}).",
-                        found.rule, found.line
-                    ),
-                    "Take it out, and say by what name it is known instead.",
-                ));
-            }
-        }
-        Ok(())
+        let mut all = prompt.into_iter().chain(notes).chain(checks).chain(own).chain(values);
+        all.try_for_each(|(what, text)| check_text(what, text, &known))
+    }
+
+    /// The same of a text that somebody writes to a job that exists.
+    pub fn check_words(&self, what: &str, text: &str) -> Result<(), Rejection> {
+        check_text(what, text, &KnownSecrets::new(&self.git.github_token))
     }
 
     fn limits(&self, request: &JobRequest) -> Result<Limits, Rejection> {
@@ -244,6 +238,17 @@ impl Planner<'_> {
             identity: identity(&locator),
         })
     }
+}
+
+fn check_text(what: &str, text: &str, known: &KnownSecrets) -> Result<(), Rejection> {
+    let Some(found) = secrets::find_all(text, None, known).into_iter().next() else {
+        return Ok(());
+    };
+    Err(Rejection::new(
+        RejectionCode::SecretInRequest,
+        format!("{what} holds what looks like a secret ({}, line {}).", found.rule, found.line),
+        "Take it out, and say by what name it is known instead.",
+    ))
 }
 
 /// Notes are for a repository of the job, and short enough to be read with its prompt.

@@ -17,7 +17,7 @@ use tower_http::cors::CorsLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::Access;
-use super::caller::Identity;
+use super::caller::{Caller, Identity};
 use super::headers::harden;
 use super::limits::{Allowances, Holder};
 use super::names::{Misnamed, Names};
@@ -51,6 +51,17 @@ impl Guard {
             requests: Allowances::a_minute(config.requests_a_minute),
             refusals: Allowances::a_minute(config.refusals_a_minute),
             origins: config.origins.iter().filter_map(|origin| origin.parse().ok()).collect(),
+        }
+    }
+
+    /// Counts what `caller` asks for in a message; says how long to wait if that is more than a minute
+    /// allows. A request of its own is counted by the guard.
+    pub fn note_request(&self, caller: &Caller) -> Result<(), Duration> {
+        match caller.token_id.clone().filter(|_| !caller.is_local_admin) {
+            Some(token) => {
+                self.requests.take(Holder::Token(token), self.access.app.clock().monotonic())
+            }
+            None => Ok(()),
         }
     }
 

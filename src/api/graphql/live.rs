@@ -15,6 +15,7 @@ use futures_util::stream::{BoxStream, SelectAll, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use tokio::time::MissedTickBehavior;
 
 use super::front::{GraphqlDoor, written};
 use crate::api::access::Caller;
@@ -28,8 +29,10 @@ const INIT_PATIENCE: Duration = Duration::from_secs(10);
 const PING: Duration = Duration::from_secs(12);
 /// How long one message may take to be sent.
 const SEND_PATIENCE: Duration = Duration::from_secs(60);
-/// Operations that one connection may have open.
-const MAX_OPEN: usize = 100;
+/// How many pings in a row may be without an answer.
+const MAX_SILENT_PINGS: u32 = 3;
+/// Operations that one connection may have open: each may hold a page of the log.
+const MAX_OPEN: usize = 50;
 /// What a client sends is a document and its variables.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
@@ -181,8 +184,10 @@ impl Connection {
         let mut open: Vec<(String, tokio_util::sync::CancellationToken)> = Vec::new();
         let mut operations = Operations::new();
         let mut ping = tokio::time::interval(PING);
+        // Who is slow to take what was sent is not asked twice at once.
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.tick().await;
-        let mut is_heard = true;
+        let mut silent_pings = 0;
         let pulse = Arc::clone(&self.door.pulse);
         let stopping = pulse.stopping();
         tokio::pin!(stopping);
@@ -192,21 +197,23 @@ impl Connection {
                 received = self.receive() => match received? {
                     None => return Ok(()),
                     Some(message) => {
-                        is_heard = true;
-                        self.take(message, caller, &mut open, &mut operations).await?;
+                        silent_pings = 0;
+                        self.take(message, token, caller, &mut open, &mut operations).await?;
                     }
                 },
                 Some((id, said)) = operations.next(), if !operations.is_empty() => {
                     // What was ended while it was on its way is not sent.
                     if open.iter().any(|(known, _)| *known == id) {
                         self.pass_on(&id, said, &mut open).await?;
+                        // Whoever takes what is sent is there.
+                        silent_pings = 0;
                     }
                 }
                 _ = ping.tick() => {
-                    if !is_heard {
+                    if silent_pings >= MAX_SILENT_PINGS {
                         return Err(Closed(4408, "No answer to a ping"));
                     }
-                    is_heard = false;
+                    silent_pings += 1;
                     if self.door.access.authenticate(token).is_err() {
                         return Err(Closed(4403, "Forbidden"));
                     }
@@ -219,6 +226,7 @@ impl Connection {
     async fn take(
         &mut self,
         message: FromClient,
+        token: &str,
         caller: &Arc<Caller>,
         open: &mut Vec<(String, tokio_util::sync::CancellationToken)>,
         operations: &mut Operations,
@@ -241,6 +249,13 @@ impl Connection {
                 return Err(Closed(4429, "Too many subscriptions"));
             }
             FromClient::Subscribe { id, payload } => {
+                // A revocation holds from its event on, and each operation counts as a request.
+                if self.door.access.authenticate(token).is_err() {
+                    return Err(Closed(4403, "Forbidden"));
+                }
+                if self.door.guard.note_request(caller).is_err() {
+                    return Err(Closed(4429, "Too many requests"));
+                }
                 let ended = tokio_util::sync::CancellationToken::new();
                 open.push((id.clone(), ended.clone()));
                 let request = request(payload).data(self.door.asking(caller));
@@ -382,7 +397,20 @@ pub fn events(door: &GraphqlDoor, request: Request, headers: &HeaderMap) -> Resp
     let end = futures_util::stream::once(async { Event::default().event("complete").data("") });
     let pulse = Arc::clone(&door.pulse);
     let open = pulse.traffic().subscribe();
-    let stops = async move { pulse.stopping().await };
+    let (access, token) =
+        (Arc::clone(&door.access), crate::api::bearer(headers).map(str::to_owned));
+    let stops = async move {
+        let still_good = async {
+            while token.as_deref().is_some_and(|token| access.authenticate(token).is_ok()) {
+                tokio::time::sleep(PING).await;
+            }
+        };
+        tokio::select! {
+            () = pulse.stopping() => {}
+            // A token that is revoked follows nothing any more.
+            () = still_good => {}
+        }
+    };
     // A stream that is broken off is gone on with at the next server; one that ended is not.
     let all = answers.chain(end).take_until(Box::pin(stops)).map(move |event| {
         let _counted = &open;
@@ -397,7 +425,8 @@ fn position_of(data: &async_graphql::Value) -> Option<String> {
     let Value::Object(fields) = data else { return None };
     let Value::Object(field) = fields.values().next()? else { return None };
     match field.get("position")? {
-        Value::String(position) => Some(position.clone()),
+        // Whatever else is asked for under this name is no position, and may be no line.
+        Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => Some(text.clone()),
         _ => None,
     }
 }

@@ -439,15 +439,32 @@ async fn permitted(
     wish: &Wish,
 ) -> Result<Result<(), Rejection>, Error> {
     let services = services(context)?;
-    if let Err(no) = permission::check(caller, wish, &services.rules) {
+    if let Err(no) = permission::check(caller, wish) {
         return Ok(Err(no));
     }
-    let Wish::Approve(review) = wish else { return Ok(Ok(())) };
-    let created = services.control.app.created(review.job).await.map_err(internal)?;
-    Ok(match created {
-        Some((recorded, _)) => permission::check_own(caller, &recorded.actor, &services.rules),
-        None => Ok(()),
-    })
+    let app = &services.control.app;
+    match wish {
+        Wish::Approve(review) => {
+            let created = app.created(review.job).await.map_err(internal)?;
+            Ok(created.map_or(Ok(()), |(recorded, _)| {
+                permission::check_own(caller, &recorded.actor, &services.rules)
+            }))
+        }
+        Wish::Resume { job, limits, .. } | Wish::Retry { job, limits, .. } => {
+            let state = app.state(*job).await.map_err(internal)?;
+            let Some(old) = state.job.map(|job| job.limits) else { return Ok(Ok(())) };
+            Ok(limits
+                .over(&old)
+                .and_then(|new| permission::check_limits(caller, &old, &new, &services.rules)))
+        }
+        Wish::Create { .. }
+        | Wish::Pause { .. }
+        | Wish::Cancel { .. }
+        | Wish::Reject(_)
+        | Wish::RequestChanges(_)
+        | Wish::Archive { .. }
+        | Wish::Attend { .. } => Ok(Ok(())),
+    }
 }
 
 /// The key that makes a mutation happen once, if the caller gave one.

@@ -56,10 +56,15 @@ impl Asking {
     /// A request of `caller`.
     pub fn new(caller: Arc<Caller>, app: Arc<App>) -> Self {
         // Rows are a query away, so that waiting for more keys costs more than it saves.
-        let rows = DataLoader::new(Loaders { app }, tokio::spawn).delay(std::time::Duration::ZERO);
+        let rows = DataLoader::new(Loaders { app }, tokio::spawn)
+            .delay(std::time::Duration::ZERO)
+            .max_batch_size(MAX_BATCH);
         Self { caller, rows: Arc::new(rows) }
     }
 }
+
+/// Rows and payloads that are read together: payloads may be large.
+const MAX_BATCH: usize = 16;
 
 /// The server's services.
 pub fn services<'a>(context: &Context<'a>) -> Result<&'a Services, Error> {

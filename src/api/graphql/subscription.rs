@@ -16,7 +16,7 @@ use super::services::{allowed, app};
 use super::types::event::Event;
 use super::types::scalars::Position;
 use crate::app::{App, AppError};
-use crate::store::{Cursor, LogError};
+use crate::store::{Cursor, LogError, Subscription as Followed};
 
 /// How many events are read of a job's stream at once.
 const PAGE: usize = 500;
@@ -141,45 +141,82 @@ fn pages(app: Arc<App>, cursor: Cursor) -> impl Stream<Item = Page> + Send + use
         let app = Arc::clone(&app);
         async move {
             let mut followed = followed?;
-            loop {
-                match followed.next_page().await {
-                    Ok(page) => return Some((Ok(page), Some(followed))),
-                    Err(LogError::Unavailable(_)) => {
-                        app.clock().sleep(PAUSE).await;
-                    }
-                    Err(error) => return Some((Err(internal(AppError::from(error))), None)),
-                }
+            match next_page(&app, &mut followed).await {
+                Ok(page) => Some((Ok(page), Some(followed))),
+                Err(error) => Some((Err(internal(AppError::from(error))), None)),
             }
         }
     })
 }
 
 /// The same of one job. What is there is read from its own stream, up to where the log ends now; from
-/// there on the log is followed.
+/// there on the log is followed. What cannot be read ends it: whatever came later would leave a gap.
 async fn pages_of_job(
     app: Arc<App>,
     job: JobId,
     cursor: Cursor,
 ) -> Result<impl Stream<Item = Page> + Send + use<>, Error> {
     let head = app.log().head().await.map_err(|error| internal(error.into()))?.position;
-    let live = pages(Arc::clone(&app), Cursor::after(head))
-        .map(move |page| page.map(|events| only_of(&job.stream(), events)));
-    let known = futures_util::stream::unfold(Some(0), move |version| {
+    let first = match cursor.position() < head {
+        true => Place::Known(0),
+        // Nothing was recorded since.
+        false => Place::Live(app.log().subscribe(cursor)),
+    };
+    Ok(futures_util::stream::unfold(first, move |place| {
         let app = Arc::clone(&app);
         async move {
-            let version: u64 = version?;
-            let read = app.log().read_stream(&job.stream(), version + 1, PAGE).await;
-            let page = match read {
-                Ok(page) => page,
-                Err(error) => return Some((Err(internal(AppError::from(error))), None)),
+            let (read, next) = match place {
+                Place::Over => return None,
+                Place::Known(version) => {
+                    let page = read_known(&app, job, version).await;
+                    let last = page.as_ref().ok().and_then(|page| page.last());
+                    let next = match last.filter(|last| last.position < head) {
+                        Some(last) => Place::Known(last.version),
+                        None => Place::Live(app.log().subscribe(Cursor::after(head))),
+                    };
+                    let is_new = |event: &Recorded| {
+                        event.position > cursor.position() && event.position <= head
+                    };
+                    (page.map(|page| page.into_iter().filter(is_new).collect()), next)
+                }
+                Place::Live(mut followed) => {
+                    let page = next_page(&app, &mut followed).await;
+                    (page.map(|page| only_of(&job.stream(), page)), Place::Live(followed))
+                }
             };
-            let next = page.last().filter(|last| last.position < head).map(|last| last.version);
-            let is_new =
-                |event: &Recorded| event.position > cursor.position() && event.position <= head;
-            Some((Ok(page.into_iter().filter(is_new).collect()), next))
+            let next = if read.is_err() { Place::Over } else { next };
+            Some((read.map_err(|error| internal(AppError::from(error))), next))
         }
-    });
-    Ok(known.chain(live))
+    }))
+}
+
+/// Where a follower of one job stands.
+enum Place {
+    /// In the job's own stream, after this version.
+    Known(u64),
+    /// In the log.
+    Live(Followed),
+    Over,
+}
+
+/// A page of a job's stream; waits while the log cannot be read.
+async fn read_known(app: &App, job: JobId, version: u64) -> Result<Vec<Recorded>, LogError> {
+    loop {
+        match app.log().read_stream(&job.stream(), version + 1, PAGE).await {
+            Err(LogError::Unavailable(_)) => app.clock().sleep(PAUSE).await,
+            read => return read,
+        }
+    }
+}
+
+/// The next page of the log; waits while it cannot be read.
+async fn next_page(app: &App, followed: &mut Followed) -> Result<Vec<Recorded>, LogError> {
+    loop {
+        match followed.next_page().await {
+            Err(LogError::Unavailable(_)) => app.clock().sleep(PAUSE).await,
+            read => return read,
+        }
+    }
 }
 
 fn only_of(stream: &str, events: Vec<Recorded>) -> Vec<Recorded> {

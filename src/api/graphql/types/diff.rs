@@ -1,11 +1,14 @@
 //! Diffs, their files and hunks.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Error, ID, Object};
 use cody_events::diff::{
     ChangedFile, CommentPayload, DiffApproved, DiffProduced, DiffProducedPayload,
 };
 use cody_events::ids::JobId;
 use cody_projections::diffs::DiffRow;
+use tokio::sync::OnceCell;
 
 use super::job::Actor;
 use super::payload_of;
@@ -23,6 +26,8 @@ use crate::api::patch_view;
 pub struct Diff {
     pub job: JobId,
     pub row: DiffRow,
+    /// Read once, whichever fields ask for it.
+    payload: Arc<OnceCell<Option<Arc<DiffProducedPayload>>>>,
 }
 
 /// What was said of a diff last.
@@ -126,18 +131,21 @@ impl Diff {
     }
 
     /// What Claude calls it.
+    #[graphql(complexity = 50)]
     async fn title(&self, context: &Context<'_>) -> Result<Option<String>, Error> {
-        Ok(self.payload(context).await?.map(|payload| payload.title))
+        Ok(self.payload(context).await?.map(|payload| payload.title.clone()))
     }
 
     /// What Claude says of it.
+    #[graphql(complexity = 50)]
     async fn summary(&self, context: &Context<'_>) -> Result<Option<String>, Error> {
-        Ok(self.payload(context).await?.map(|payload| payload.summary))
+        Ok(self.payload(context).await?.map(|payload| payload.summary.clone()))
     }
 
     /// What Claude says bears it out.
+    #[graphql(complexity = 50)]
     async fn evidence(&self, context: &Context<'_>) -> Result<Vec<String>, Error> {
-        Ok(self.payload(context).await?.map(|payload| payload.evidence).unwrap_or_default())
+        Ok(self.payload(context).await?.map(|payload| payload.evidence.clone()).unwrap_or_default())
     }
 
     /// What was said of it last, by a person or by the server.
@@ -160,7 +168,7 @@ impl Diff {
     }
 
     /// Its files, in the order of the patch.
-    #[graphql(complexity = "5 + pages_of(first) * child_complexity")]
+    #[graphql(complexity = "50 + pages_of(first) * child_complexity")]
     async fn files(
         &self,
         context: &Context<'_>,
@@ -172,7 +180,7 @@ impl Diff {
             Err(error) => return Ok(pages::refused(error)),
         };
         let files = match self.payload(context).await? {
-            Some(payload) => files(self.row.position, payload)?,
+            Some(payload) => files(self.row.position, &payload)?,
             None => Vec::new(),
         };
         Ok(pages::page_of(asked, files.into_iter()))
@@ -180,19 +188,32 @@ impl Diff {
 }
 
 impl Diff {
-    async fn payload(&self, context: &Context<'_>) -> Result<Option<DiffProducedPayload>, Error> {
-        payload_of::<DiffProduced>(context, self.row.position).await
+    /// The diff of this row.
+    pub fn new(job: JobId, row: DiffRow) -> Self {
+        Self { job, row, payload: Arc::default() }
+    }
+
+    async fn payload(
+        &self,
+        context: &Context<'_>,
+    ) -> Result<Option<Arc<DiffProducedPayload>>, Error> {
+        let position = self.row.position;
+        let read = async || {
+            let payload = payload_of::<DiffProduced>(context, position).await?;
+            Ok(payload.map(Arc::new))
+        };
+        self.payload.get_or_try_init(read).await.cloned()
     }
 }
 
 /// The files of a diff with their parts of its patch. What is no text in it is replaced.
-pub fn files(position: u64, payload: DiffProducedPayload) -> Result<Vec<DiffFile>, Error> {
+pub fn files(position: u64, payload: &DiffProducedPayload) -> Result<Vec<DiffFile>, Error> {
     let bytes = payload.patch.bytes().map_err(|_| Error::new("The recorded patch is damaged."))?;
     let patch = String::from_utf8_lossy(&bytes).into_owned();
     let sections = patch_view::sections(&patch);
     let sections = sections.into_iter().map(Some).chain(std::iter::repeat(None));
     Ok((0..)
-        .zip(payload.files.into_iter().zip(sections))
+        .zip(payload.files.iter().cloned().zip(sections))
         .map(|(index, (file, section))| {
             let section = section.unwrap_or_default().to_owned();
             DiffFile { position, index, file, section }

@@ -96,7 +96,7 @@ pub async fn diff_at(context: &Context<'_>, position: u64) -> Result<Option<Diff
     }
     let found = app(context)?.ask(move |views| diffs::of_job(views, job)).await;
     let mut found = found.map_err(internal)?.into_iter();
-    Ok(found.find(|row| row.position == position).map(|row| Diff { job, row }))
+    Ok(found.find(|row| row.position == position).map(|row| Diff::new(job, row)))
 }
 
 async fn file_at(
@@ -110,7 +110,7 @@ async fn file_at(
     let Some(payload) = payload_of::<DiffProduced>(context, position).await? else {
         return Ok(None);
     };
-    Ok(diff::files(position, payload)?.into_iter().nth(index as usize))
+    Ok(diff::files(position, &payload)?.into_iter().nth(index as usize))
 }
 
 /// Tokens are for admins; nobody else is told whether there is one.

@@ -178,7 +178,7 @@ impl Target {
         let row = &self.overview.target;
         let key = LatestDiffOf(row.job, row.target);
         let found = rows(context)?.load_one(key).await.map_err(shared)?;
-        Ok(found.map(|diff| Diff { job: row.job, row: diff }))
+        Ok(found.map(|diff| Diff::new(row.job, diff)))
     }
 
     /// Every diff that was made of it, oldest first.
@@ -187,7 +187,7 @@ impl Target {
         let (job, target) = (self.overview.target.job, self.overview.target.target);
         let found = app(context)?.ask(move |views| diffs::of_job(views, job)).await;
         let own = found.map_err(internal)?.into_iter().filter(|row| row.target == target);
-        Ok(own.map(|row| Diff { job, row }).collect())
+        Ok(own.map(|row| Diff::new(job, row)).collect())
     }
 
     /// The conversations about it, in the order of their numbers.
