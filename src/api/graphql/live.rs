@@ -36,6 +36,9 @@ const MAX_OPEN: usize = 50;
 /// What a client sends is a document and its variables.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
+/// What is read at once. Clients say little, and each of them keeps a buffer of this size.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+
 /// A token that was shown, and whose it is.
 pub type Known = (String, Caller);
 
@@ -114,6 +117,7 @@ pub fn accept(
         .protocols([PROTOCOL])
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
+        .read_buffer_size(READ_BUFFER_BYTES)
         .on_upgrade(move |socket| async move {
             let is_spoken = socket.protocol().is_some_and(|protocol| protocol == PROTOCOL);
             let mut connection = Connection { socket, door, known, visitor };

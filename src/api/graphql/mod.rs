@@ -11,6 +11,7 @@ mod limits;
 mod live;
 mod loaders;
 mod mutation;
+mod news;
 mod pages;
 mod plan;
 mod query;
@@ -19,10 +20,13 @@ mod tokens;
 mod types;
 mod usage;
 
+use std::sync::Arc;
+
 use async_graphql::Schema as SchemaOf;
 
 use limits::Limits;
 use mutation::Mutation;
+use news::News;
 use query::Query;
 pub use services::Services;
 use subscription::Subscription;
@@ -44,7 +48,8 @@ const QUOTES: &str = "\"\"\"";
 
 /// The schema over `services`.
 pub fn schema(services: Services) -> Schema {
-    builder().data(services).finish()
+    let news = News::new(Arc::clone(&services.control.app));
+    builder().data(services).data(Arc::new(news)).finish()
 }
 
 /// The schema's text, as it is committed: without the directives that every GraphQL service has.

@@ -12,11 +12,12 @@ use futures_util::{Stream, StreamExt as _};
 use super::errors::internal;
 use super::ids::GlobalId;
 use super::live::ResumeAfter;
+use super::news::News;
 use super::services::{allowed, app};
 use super::types::event::Event;
 use super::types::scalars::Position;
 use crate::app::{App, AppError};
-use crate::store::{Cursor, LogError, Subscription as Followed};
+use crate::store::{Cursor, LogError};
 
 /// How many events are read of a job's stream at once.
 const PAGE: usize = 500;
@@ -61,7 +62,10 @@ impl Subscription {
         let cursor = start(context, after).await?;
         let app = Arc::clone(app(context)?);
         let pages = match job {
-            Some(job) => pages_of_job(app, job, cursor).await?.boxed(),
+            Some(job) => {
+                let news = context.data::<Arc<News>>()?;
+                pages_of_job(app, news, job, cursor).await?.boxed()
+            }
             None => pages(app, cursor).boxed(),
         };
         let is_seen = move |event: &Recorded| match job {
@@ -141,86 +145,55 @@ fn pages(app: Arc<App>, cursor: Cursor) -> impl Stream<Item = Page> + Send + use
         let app = Arc::clone(&app);
         async move {
             let mut followed = followed?;
-            match next_page(&app, &mut followed).await {
-                Ok(page) => Some((Ok(page), Some(followed))),
-                Err(error) => Some((Err(internal(AppError::from(error))), None)),
+            loop {
+                match followed.next_page().await {
+                    Ok(page) => return Some((Ok(page), Some(followed))),
+                    Err(LogError::Unavailable(_)) => {
+                        app.clock().sleep(PAUSE).await;
+                    }
+                    Err(error) => return Some((Err(internal(AppError::from(error))), None)),
+                }
             }
         }
     })
 }
 
-/// The same of one job. What is there is read from its own stream, up to where the log ends now; from
-/// there on the log is followed. What cannot be read ends it: whatever came later would leave a gap.
+/// The same of one job, read from its own stream, and looked for only when there is news of it: who
+/// follows a job at which nothing happens costs nothing while things happen elsewhere.
 async fn pages_of_job(
     app: Arc<App>,
+    news: &News,
     job: JobId,
     cursor: Cursor,
 ) -> Result<impl Stream<Item = Page> + Send + use<>, Error> {
-    let head = app.log().head().await.map_err(|error| internal(error.into()))?.position;
-    let first = match cursor.position() < head {
-        true => Place::Known(0),
-        // Nothing was recorded since.
-        false => Place::Live(app.log().subscribe(cursor)),
-    };
-    Ok(futures_util::stream::unfold(first, move |place| {
+    // Asked for before the stream is read, so that nothing falls between.
+    let news = news.of(job).await.map_err(|error| internal(error.into()))?;
+    let start = Some((news, 0_u64));
+    Ok(futures_util::stream::unfold(start, move |state| {
         let app = Arc::clone(&app);
         async move {
-            let (read, next) = match place {
-                Place::Over => return None,
-                Place::Known(version) => {
-                    let page = read_known(&app, job, version).await;
-                    let last = page.as_ref().ok().and_then(|page| page.last());
-                    let next = match last.filter(|last| last.position < head) {
-                        Some(last) => Place::Known(last.version),
-                        None => Place::Live(app.log().subscribe(Cursor::after(head))),
-                    };
-                    let is_new = |event: &Recorded| {
-                        event.position > cursor.position() && event.position <= head
-                    };
-                    (page.map(|page| page.into_iter().filter(is_new).collect()), next)
+            let (mut news, mut version) = state?;
+            loop {
+                news.mark_unchanged();
+                match app.log().read_stream(&job.stream(), version + 1, PAGE).await {
+                    Ok(mut page) => {
+                        let Some(last) = page.last() else {
+                            // Its sender is gone with the server alone.
+                            news.changed().await.ok()?;
+                            continue;
+                        };
+                        version = last.version;
+                        page.retain(|event| event.position > cursor.position());
+                        if !page.is_empty() {
+                            return Some((Ok(page), Some((news, version))));
+                        }
+                    }
+                    Err(LogError::Unavailable(_)) => app.clock().sleep(PAUSE).await,
+                    Err(error) => return Some((Err(internal(AppError::from(error))), None)),
                 }
-                Place::Live(mut followed) => {
-                    let page = next_page(&app, &mut followed).await;
-                    (page.map(|page| only_of(&job.stream(), page)), Place::Live(followed))
-                }
-            };
-            let next = if read.is_err() { Place::Over } else { next };
-            Some((read.map_err(|error| internal(AppError::from(error))), next))
+            }
         }
     }))
-}
-
-/// Where a follower of one job stands.
-enum Place {
-    /// In the job's own stream, after this version.
-    Known(u64),
-    /// In the log.
-    Live(Followed),
-    Over,
-}
-
-/// A page of a job's stream; waits while the log cannot be read.
-async fn read_known(app: &App, job: JobId, version: u64) -> Result<Vec<Recorded>, LogError> {
-    loop {
-        match app.log().read_stream(&job.stream(), version + 1, PAGE).await {
-            Err(LogError::Unavailable(_)) => app.clock().sleep(PAUSE).await,
-            read => return read,
-        }
-    }
-}
-
-/// The next page of the log; waits while it cannot be read.
-async fn next_page(app: &App, followed: &mut Followed) -> Result<Vec<Recorded>, LogError> {
-    loop {
-        match followed.next_page().await {
-            Err(LogError::Unavailable(_)) => app.clock().sleep(PAUSE).await,
-            read => return read,
-        }
-    }
-}
-
-fn only_of(stream: &str, events: Vec<Recorded>) -> Vec<Recorded> {
-    events.into_iter().filter(|event| event.stream == stream).collect()
 }
 
 fn no_job() -> Error {
