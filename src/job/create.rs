@@ -154,7 +154,11 @@ fn check_model(wish: &CreateJob) -> Result<(), Rejection> {
     }
 }
 
-/// Whether there is anything that `limits` allow: no zeros, and money for one call at least.
+/// The largest limit: what every reader of JSON keeps. Nothing here comes near it.
+const MOST: u64 = (1 << 53) - 1;
+
+/// Whether there is anything that `limits` allow: no zeros, and money for one call at least; and whether
+/// they can be told.
 pub(super) fn check_limits(limits: &Limits, model: &str, floor: u64) -> Result<(), Rejection> {
     if limits.max_turns == 0 {
         return Err(Rejection::new(
@@ -163,7 +167,7 @@ pub(super) fn check_limits(limits: &Limits, model: &str, floor: u64) -> Result<(
             "Set --max-turns to at least 1.",
         ));
     }
-    let zero = [
+    let optional = [
         ("max_tokens", limits.max_tokens),
         ("max_wall_ms", limits.max_wall_ms),
         ("max_tool_ms", limits.max_tool_ms),
@@ -175,11 +179,20 @@ pub(super) fn check_limits(limits: &Limits, model: &str, floor: u64) -> Result<(
         ("shared.max_tool_ms", limits.shared.max_tool_ms),
         ("shared.max_diff_bytes", limits.shared.max_diff_bytes),
     ];
-    if let Some((name, _)) = zero.iter().find(|(_, value)| *value == Some(0)) {
+    if let Some((name, _)) = optional.iter().find(|(_, value)| *value == Some(0)) {
         return Err(Rejection::new(
             RejectionCode::BadLimits,
-            format!("The limit `{name}` is 0, which leaves nothing to do."),
+            format!("The limit `{name}` is not above 0, which leaves nothing to do."),
             "Set it higher, or leave it out.",
+        ));
+    }
+    let money = [("budget_micros", Some(limits.budget_micros))];
+    let too_much = |(_, value): &&(&str, Option<u64>)| value.is_some_and(|value| value > MOST);
+    if let Some((name, _)) = optional.iter().chain(&money).find(too_much) {
+        return Err(Rejection::new(
+            RejectionCode::BadLimits,
+            format!("The limit `{name}` is above {MOST}, and none may be."),
+            "Set it lower, or leave it out.",
         ));
     }
     let budgets = [

@@ -34,8 +34,8 @@ use subscription::Subscription;
 /// The whole of it.
 pub type Schema = SchemaOf<Query, Mutation, Subscription>;
 
-/// How deep a request may reach.
-const MAX_DEPTH: usize = 12;
+/// How deep a request may reach: as deep as the question by which tools learn the schema.
+const MAX_DEPTH: usize = 15;
 /// What a request may add up to: its fields, those below a list as often as the list may be long.
 const MAX_COMPLEXITY: usize = 20_000;
 /// Directives on one field.

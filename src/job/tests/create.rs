@@ -98,6 +98,8 @@ fn every_bad_wish_has_its_code() {
         (BadLimits, limited(|limits| limits.max_tool_ms = Some(0))),
         (BadLimits, limited(|limits| limits.max_diff_bytes = Some(0))),
         (BadLimits, limited(|limits| limits.job_budget_micros = Some(0))),
+        (BadLimits, limited(|limits| limits.budget_micros = 1 << 53)),
+        (BadLimits, limited(|limits| limits.shared.max_tokens = Some(u64::MAX))),
         (BudgetTooSmall, limited(|limits| limits.budget_micros = 249_999)),
         (BudgetTooSmall, limited(|limits| limits.job_budget_micros = Some(249_999))),
         (BadCheck, checked(vec![String::new()])),

@@ -1,4 +1,5 @@
-//! Values that GraphQL has no words of its own for.
+//! Values that GraphQL has no words of its own for. One that is none is told before anything is executed,
+//! as GraphQL has it for its own: that is what `is_valid` is for.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use cody_events::time::{Day, Timestamp};
@@ -15,6 +16,10 @@ impl ScalarType for DateTime {
             Value::String(text) => text.parse().map(Self).map_err(InputValueError::custom),
             _ => Err(InputValueError::expected_type(value)),
         }
+    }
+
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
     }
 
     fn to_value(&self) -> Value {
@@ -36,31 +41,43 @@ impl ScalarType for Date {
         }
     }
 
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
+    }
+
     fn to_value(&self) -> Value {
         Value::String(self.0.to_string())
     }
 }
 
-/// A whole number from 0 to 9007199254740991, the largest that every JSON reader keeps: bytes, tokens,
-/// milliseconds, and money in millionths of a US dollar.
+/// A whole number of 64 bits: bytes, tokens, milliseconds, and money in millionths of a US dollar. What
+/// this server says is from 0 to 9007199254740991, which every JSON reader keeps; of what it is told, less
+/// counts as 0, and more is too much for any limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Long(pub u64);
 
 /// The largest whole number that a double has, with all below it.
 const MOST: u64 = (1 << 53) - 1;
 
-/// A whole number from 0 to 9007199254740991, the largest that every JSON reader keeps: bytes, tokens,
-/// milliseconds, and money in millionths of a US dollar.
+/// A whole number of 64 bits: bytes, tokens, milliseconds, and money in millionths of a US dollar. What
+/// this server says is from 0 to 9007199254740991, which every JSON reader keeps; of what it is told, less
+/// counts as 0, and more is too much for any limit.
 #[Scalar(name = "Long")]
 impl ScalarType for Long {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
-            Value::Number(number) => match number.as_u64().filter(|number| *number <= MOST) {
-                Some(number) => Ok(Self(number)),
-                None => Err(InputValueError::custom("a whole number from 0 to 9007199254740991")),
+            // That there can be no such limit is for the rules to say, as data.
+            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(number), _) => Ok(Self(number)),
+                (None, Some(_)) => Ok(Self(0)),
+                (None, None) => Err(InputValueError::custom("a whole number of 64 bits")),
             },
             _ => Err(InputValueError::expected_type(value)),
         }
+    }
+
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
     }
 
     fn to_value(&self) -> Value {
@@ -88,6 +105,10 @@ impl ScalarType for Position {
             Ok(position) if is_digits => Ok(Self(position)),
             _ => Err(InputValueError::custom("a position is a string of digits")),
         }
+    }
+
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
     }
 
     fn to_value(&self) -> Value {
