@@ -5,9 +5,13 @@
 
 mod access;
 mod collector;
+mod graphql;
 #[path = "../jobs/harness.rs"]
 #[expect(dead_code, reason = "whole jobs need more of it")]
 mod harness;
+#[path = "../../projections/tests/histories/mod.rs"]
+#[expect(dead_code, reason = "the projections' tests use the rest")]
+mod histories;
 mod idle;
 mod operations;
 #[path = "../foreign/peers.rs"]
