@@ -211,3 +211,30 @@ async fn other_doors_ask_for_scopes_as_well() {
         assert!(matches!(status, 401 | 429), "{route}: {status}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_request_is_not_many_and_costs_what_it_asks_for() {
+    let server = served();
+    let (token, _) = server.place.token("admin", &["admin"]);
+    let recipes = "recipes { name } ".repeat(21);
+    let spread = "...F ".repeat(21);
+    let deep = (0..40).fold("name".to_owned(), |inner, _| format!("... on Query {{ {inner} }}"));
+    let many = [
+        format!("{{ ... on Query {{ {recipes} }} }}"),
+        format!("{{ {spread} }} fragment F on Query {{ recipes {{ name }} }}"),
+        format!("{{ recipes {{ {} }} }}", "name ".repeat(1_000)),
+        format!("{{ {} }}", (0..31).map(|n| format!("a{n}: viewer {{ name }} ")).collect::<String>()),
+        format!("{{ {deep} }}"),
+        // Fragments that multiply are not counted to the end.
+        "{ ...A } fragment A on Query { ...B ...B } fragment B on Query { ...A ...A }".to_owned(),
+        "{ jobs(first: 100) { edges { node { targets { diff { title summary files(first: 100) { edges \
+         { node { path } } } } } } } } }"
+            .to_owned(),
+    ];
+    for document in many {
+        let (status, answer) = ask(&server, &token, &document).await;
+        assert_eq!((status, answer.get("data")), (200, None), "{document:.80}: {answer}");
+    }
+    let fair = "{ jobs(first: 20) { edges { node { status targets { repository outcome } } } } }";
+    assert!(ask(&server, &token, fair).await.1["data"]["jobs"].is_object());
+}

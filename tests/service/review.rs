@@ -28,7 +28,9 @@ impl Team {
         let world = World::new(&script(0)).await;
         repository(&world.path("app"), &[("greet.sh", "echo hello\n")]);
         let roots = world.dir.path().display().to_string();
-        let server = Running::start(&world, &[("CODY_LOCAL_ROOTS", &roots)]).await;
+        let server =
+            Running::start(&world, &[("CODY_LOCAL_ROOTS", &roots), ("CODY_MAX_BUDGET_USD", "6")])
+                .await;
         Self { world, server, http: http() }
     }
 
@@ -88,6 +90,18 @@ async fn a_diff_is_approved_once_by_its_hash_and_not_by_whoever_asked_for_it() {
     let other = team.ask(&asker, CREATE, team.create("k1", "Other")).await["createJob"].clone();
     assert_eq!(code(&other), Some("KEY_REUSED"));
 
+    let raise = "mutation($input: RetryTargetsInput!) { retryTargets(input: $input) {
+        userErrors { code message next } } }";
+    let runner = team.token("runner", &["run"]).await;
+    // A budget may come in by two ways, and neither raises a target over the cap by itself.
+    for limits in [
+        json!({ "budgetMicros": 9_000_000 }),
+        json!({ "jobBudgetMicros": 9_000_000, "budgetMicros": 9_000_000 }),
+    ] {
+        let input = json!({ "input": { "jobId": id, "limits": limits } });
+        let refused = team.ask(&runner, raise, input).await["retryTargets"].clone();
+        assert_eq!(code(&refused), Some("FORBIDDEN"), "{refused}");
+    }
     let job = team.ended(&asker, &id).await;
     let diff = &job["targets"][0]["diff"];
     assert_eq!(diff["title"], "Greet");

@@ -3,7 +3,9 @@
 use async_graphql::{Context, Enum, Error, ID, InputObject, Object, SimpleObject};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cody_events::time::Day;
 use cody_projections::usage::{self, Group, Rate, UsageKey, UsageQuery, UsageRow};
+use serde_json::json;
 
 use super::errors::internal;
 use super::pages::{self, Page, PageEdge};
@@ -46,6 +48,8 @@ pub struct UsageFilter {
 pub struct Usage {
     row: UsageRow,
     minutes_saved: u64,
+    /// What has this row alone.
+    asked: UsageQuery,
 }
 
 /// A part of a whole.
@@ -71,9 +75,9 @@ pub struct OutcomeCount {
 /// Usage and success of what a key stands for. Money is in millionths of a US dollar.
 #[Object]
 impl Usage {
-    /// The global id: it names the row within its grouping.
+    /// The global id: it names the row, and what was counted for it.
     pub async fn id(&self) -> ID {
-        ID(URL_SAFE_NO_PAD.encode(format!("usage:{}", written(&self.row.key))))
+        id_of(&self.asked)
     }
 
     /// The day, repository, model or recipe; nothing for the total.
@@ -244,14 +248,16 @@ pub async fn page(
         after,
         limit: Some(u32::try_from(asked.first.saturating_add(1)).unwrap_or(u32::MAX)),
     };
-    let rows = app(context)?.ask(move |views| usage::over(views, &query)).await;
+    let asking = query.clone();
+    let rows = app(context)?.ask(move |views| usage::over(views, &asking)).await;
     let mut rows = rows.map_err(internal)?;
     let has_next = rows.len() > asked.first;
     rows.truncate(asked.first);
     let minutes_saved = services(context)?.minutes_saved;
     let edges = rows.into_iter().map(|row| {
         let cursor = URL_SAFE_NO_PAD.encode(written(&row.key));
-        PageEdge { node: Usage { row, minutes_saved }, cursor }
+        let asked = narrowed(query.clone(), &row.key);
+        PageEdge { node: Usage { row, minutes_saved, asked }, cursor }
     });
     Ok(pages::page_with(edges.collect(), has_previous, has_next))
 }
@@ -279,23 +285,60 @@ fn written(key: &UsageKey) -> String {
     }
 }
 
-/// The row that a global id names, over all time; nothing if it names none.
-pub async fn find(context: &Context<'_>, id: &str) -> Result<Option<Usage>, Error> {
-    let Some(key) = decoded(id).and_then(|text| read(text.strip_prefix("usage:")?)) else {
-        return Ok(None);
-    };
-    let mut query = UsageQuery { group: key.group(), limit: Some(1), ..UsageQuery::default() };
-    match key {
+/// What asks for the row with `key` alone of all that `asked` has.
+fn narrowed(asked: UsageQuery, key: &UsageKey) -> UsageQuery {
+    let mut asked = UsageQuery { after: None, limit: Some(1), ..asked };
+    match key.clone() {
         UsageKey::Total => {}
-        UsageKey::Day(day) => (query.from, query.to) = (Some(day), Some(day)),
-        UsageKey::Repository(text) => query.repository = Some(text),
-        UsageKey::Model(text) => query.model = Some(text),
-        UsageKey::Recipe(recipe) => query.recipe = Some(recipe.unwrap_or_default()),
+        UsageKey::Day(day) => (asked.from, asked.to) = (Some(day), Some(day)),
+        UsageKey::Repository(text) => asked.repository = Some(text),
+        UsageKey::Model(text) => asked.model = Some(text),
+        UsageKey::Recipe(recipe) => asked.recipe = Some(recipe.unwrap_or_default()),
     }
+    asked
+}
+
+/// What stands in a row's global id: its kind, how figures are told apart, the days, and what is counted.
+type Named = (String, String, [Option<String>; 2], [Option<String>; 3]);
+
+/// The global id of the row that `asked` has. With another filter, the same key has another.
+fn id_of(asked: &UsageQuery) -> ID {
+    let days = [asked.from, asked.to].map(|day| day.map(|day| day.to_string()));
+    let counted = [asked.repository.clone(), asked.model.clone(), asked.recipe.clone()];
+    let named = json!(["usage", word(asked.group), days, counted]);
+    ID(URL_SAFE_NO_PAD.encode(named.to_string()))
+}
+
+/// What a row's global id asks for; nothing if it is none.
+fn named(id: &str) -> Option<UsageQuery> {
+    let (kind, group, days, counted): Named = serde_json::from_str(&decoded(id)?).ok()?;
+    let groups = [Group::Total, Group::Day, Group::Repository, Group::Model, Group::Recipe];
+    let group = groups.into_iter().find(|known| kind == "usage" && word(*known) == group)?;
+    let day = |text: Option<String>| text.map(|text| text.parse::<Day>()).transpose().ok();
+    let [from, to] = days;
+    let [repository, model, recipe] = counted;
+    let (from, to) = (day(from)?, day(to)?);
+    Some(UsageQuery { group, from, to, repository, model, recipe, after: None, limit: Some(1) })
+}
+
+fn word(group: Group) -> &'static str {
+    match group {
+        Group::Total => "total",
+        Group::Day => "day",
+        Group::Repository => "repository",
+        Group::Model => "model",
+        Group::Recipe => "recipe",
+    }
+}
+
+/// The row that a global id names; nothing if it names none.
+pub async fn find(context: &Context<'_>, id: &str) -> Result<Option<Usage>, Error> {
+    let Some(asked) = named(id) else { return Ok(None) };
+    let query = asked.clone();
     let rows = app(context)?.ask(move |views| usage::over(views, &query)).await;
     let minutes_saved = services(context)?.minutes_saved;
     let row = rows.map_err(internal)?.into_iter().next();
-    Ok(row.map(|row| Usage { row, minutes_saved }))
+    Ok(row.map(|row| Usage { row, minutes_saved, asked }))
 }
 
 /// The key that a cursor has, if it is one of this grouping.
@@ -317,4 +360,32 @@ fn read(text: &str) -> Option<UsageKey> {
         Some(("recipe", text)) => UsageKey::Recipe(Some(text.to_owned())),
         Some(_) | None => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rows_id_asks_for_that_row_again() {
+        let asked = UsageQuery {
+            group: Group::Model,
+            to: Some(Day(20_000)),
+            recipe: Some(String::new()),
+            ..UsageQuery::default()
+        };
+        let of = |key: UsageKey| id_of(&narrowed(asked.clone(), &key));
+        let id = of(UsageKey::Model("claude: \"x\"".to_owned()));
+        let row = named(&id).unwrap();
+        assert_eq!(row.model.as_deref(), Some("claude: \"x\""));
+        assert_eq!((row.group, row.to, row.recipe.as_deref()), (Group::Model, asked.to, Some("")));
+        assert_ne!(id, of(UsageKey::Model("another".to_owned())));
+        let all = UsageQuery { group: Group::Model, ..UsageQuery::default() };
+        assert_ne!(id, id_of(&narrowed(all, &UsageKey::Model("claude: \"x\"".to_owned()))));
+        for bad in
+            ["", "x", &URL_SAFE_NO_PAD.encode(r#"["usage","year",[null,null],[null,null,null]]"#)]
+        {
+            assert_eq!(named(bad), None);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use cody_events::diff::DiffProduced;
 use cody_events::event::Event;
+use cody_events::ids::RoundNumber;
 use cody_events::job::{Created, Policy};
 use cody_events::outcome::Outcome;
 use cody_events::shape::{Area, DiffShape, KindMark};
@@ -139,4 +140,18 @@ fn what_is_other_is_said() {
         It touches automation, and the approved diff of target 1 does not.
         It changes `.yml` files, and the approved diff of target 1 does not."#]]
     .assert_eq(&reasons.join("\n"));
+}
+
+#[test]
+fn the_approved_one_made_again_is_compared_with_what_was_approved() {
+    let again = |shape: DiffShape| {
+        let mut diff = shaped(ONE, shape);
+        diff.round = RoundNumber(2);
+        let job = piloted(Policy::Auto).when(approve(1, 1)).accepted().when(retry(&[1])).accepted();
+        let way: Vec<Event> = way_to(ONE, Stage::Accepted);
+        job.and(way).when(ONE.finish(Outcome::DiffReady, Some(diff))).drafts()
+    };
+    let events = |shape| again(shape).into_iter().map(|draft| draft.event).collect::<Vec<_>>();
+    assert!(!is_held(&events(shape())));
+    assert!(is_held(&events(DiffShape { deleted: 1, ..shape() })));
 }

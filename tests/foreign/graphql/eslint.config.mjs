@@ -29,7 +29,6 @@ const values = {
     "RecipeVariable",
     "ServerInfo",
     "Share",
-    "Usage",
     "UserError",
     "Variable",
     "Viewer",
@@ -62,12 +61,8 @@ export default [
       // Exception 3: a log is read forwards, so lists have `first` and `after` alone.
       "@graphql-eslint/relay-arguments": ["error", { includeBoth: false }],
       // Exception 4: what has a small bound of its own, such as the targets of a job, is a plain list;
-      // a page of it would only be one more question to ask. And rows of usage are pages of figures:
-      // with another filter the same row says something else, so no id may stand for it.
-      "@graphql-eslint/relay-edge-types": [
-        "error",
-        { listTypeCanWrapOnlyEdgeType: false, shouldImplementNode: false },
-      ],
+      // a page of it would only be one more question to ask.
+      "@graphql-eslint/relay-edge-types": ["error", { listTypeCanWrapOnlyEdgeType: false }],
       // Exception 5: `Job.jobId` and `Event.eventHash` are called so everywhere else: in the log, in
       // `--json` and in addresses. `id` is the global id.
       "@graphql-eslint/no-typename-prefix": "off",
