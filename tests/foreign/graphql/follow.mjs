@@ -161,5 +161,5 @@ while (!isOver()) {
   }
 }
 clearInterval(breaking);
-console.log(JSON.stringify({ breaks, positions }));
-process.exit(0);
+// A pipe takes so much at once; leaving earlier would cut the rest off.
+process.stdout.write(`${JSON.stringify({ breaks, positions })}\n`, () => process.exit(0));
