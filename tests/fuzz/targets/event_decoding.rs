@@ -93,6 +93,8 @@ kinds! {
     TargetFinished in outcome,
     TargetReopened in outcome,
     Finished in outcome,
+    Archived in job,
+    Unarchived in job,
     PayloadRedacted in system,
     TokenCreated in system,
     TokenRevoked in system,
