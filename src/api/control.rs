@@ -1,6 +1,7 @@
-//! What a person does to jobs from the command line: create, pause, resume, cancel, retry. One
-//! implementation, [`Control`], serves the command line when no server runs, and the server's local
-//! door when one does; that door is for admins, because wishes may name any local path.
+//! What people do to jobs: create, pause, resume, cancel, retry, judge their diffs, archive. One
+//! implementation, [`Control`], serves the command line when no server runs, GraphQL, and the local door
+//! that the command line uses when a server does; that door takes the credential that the server left in
+//! its data directory.
 
 use std::sync::Arc;
 

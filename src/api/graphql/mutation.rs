@@ -9,7 +9,7 @@ use cody_events::ids::{JobId, TargetNumber};
 use super::download::{self, CreateDownloadInput, CreateDownloadPayload};
 use super::errors::{UserError, internal, of_control};
 use super::ids::GlobalId;
-use super::plan::{PlanJobInput, planned};
+use super::plan::{PlanJobInput, dollars, planned};
 use super::services::{caller, services};
 use super::tokens::{
     self, CreateTokenInput, CreateTokenPayload, RevokeTokenInput, RevokeTokenPayload,
@@ -310,12 +310,10 @@ impl ReviewDiffInput {
 
 fn limits(input: Option<LimitsInput>) -> LimitsRequest {
     let input = input.unwrap_or_default();
-    let dollars = |amount: Option<Long>| {
-        amount.map(|Long(micros)| format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000))
-    };
+    let spelled = |amount: Option<Long>| amount.map(|Long(micros)| dollars(micros));
     LimitsRequest {
-        budget_usd: dollars(input.budget_micros),
-        job_budget_usd: dollars(input.job_budget_micros),
+        budget_usd: spelled(input.budget_micros),
+        job_budget_usd: spelled(input.job_budget_micros),
         max_turns: input.max_turns.map(|turns| u32::try_from(turns).unwrap_or(0)),
         max_tokens: input.max_tokens.map(|Long(tokens)| tokens),
         max_minutes: input.max_minutes.map(|minutes| u64::try_from(minutes).unwrap_or(0)),

@@ -171,7 +171,7 @@ impl PlanJobInput {
 }
 
 /// Micro-dollars as a request spells them.
-fn dollars(micros: u64) -> String {
+pub fn dollars(micros: u64) -> String {
     format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
