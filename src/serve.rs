@@ -18,14 +18,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::access::{self, Access, Guard};
-use crate::api::control::{self, Control, ControlDoor};
+use crate::api::control::{self, Control, HouseRules, Reception};
 use crate::api::downloads::{self, DownloadDoor, Gate, Links};
 use crate::api::graphql::front::GraphqlDoor;
 use crate::api::graphql::{self, Services};
 use crate::api::health;
 use crate::api::listening::Listening;
 use crate::api::operations::{self, OperationsDoor};
-use crate::api::permission::HouseRules;
 use crate::api::reading::JobReader;
 use crate::api::tls::{self, BadCertificate};
 use crate::api::worker::{self, WorkerDoor};
@@ -258,14 +257,16 @@ impl Server {
             executor,
             options,
         ));
-        let local = ControlDoor {
+        let reception = Arc::new(Reception {
             control: Arc::clone(&control),
+            access: Arc::clone(&access),
+            rules: house_rules(config),
+            local_roots: config.job.local_roots.clone(),
             take: {
                 let dispatcher = Arc::clone(&dispatcher);
                 Arc::new(move |job| dispatcher.take(job))
             },
-            access: Arc::clone(&access),
-        };
+        });
         let stopping = CancellationToken::new();
         let pulse = Arc::new(Pulse::new(Sources {
             app: Arc::clone(&app),
@@ -279,13 +280,9 @@ impl Server {
             OperationsDoor { pulse: Arc::clone(&pulse), gate: Arc::<Access>::clone(&access) };
         let links = Arc::new(Links::new(Arc::clone(&app)));
         let services = Services {
-            control: Arc::clone(&control),
-            access: Arc::clone(&access),
-            rules: house_rules(config),
-            local_roots: config.job.local_roots.clone(),
+            reception: Arc::clone(&reception),
             minutes_saved: config.usage.minutes_saved,
             links: Arc::clone(&links),
-            take: Arc::clone(&local.take),
         };
         let guard = Arc::new(Guard::new(Arc::clone(&access), &config.access, &bound));
         let graphql_door =
@@ -293,7 +290,7 @@ impl Server {
         let reader = JobReader { app: Arc::clone(&app), views: Arc::clone(&views) };
         let gate: Arc<dyn Gate> = Arc::<Access>::clone(&access);
         let doors = worker::router(door)
-            .merge(control::router(local))
+            .merge(control::router(reception))
             .merge(access::door::router(Arc::clone(&access)))
             .merge(graphql::front::router(graphql_door))
             .merge(downloads::router(DownloadDoor::new(reader, gate, links)))

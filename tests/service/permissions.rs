@@ -199,10 +199,8 @@ async fn other_doors_ask_for_scopes_as_well() {
         assert_eq!(server.get(&route, "").send().await.unwrap().status(), 401, "{route}");
         assert_eq!(server.get(&route, &reader).send().await.unwrap().status(), 404, "{route}");
     }
-    for route in ["/control/v1", "/control/v1/tokens"] {
-        let answer = server.post(route, &reader, &json!({})).send().await.unwrap();
-        assert_eq!(answer.status(), 403, "{route}");
-    }
+    let answer = server.post("/control/v1/tokens", &reader, &json!({})).send().await.unwrap();
+    assert_eq!(answer.status(), 403);
     // A token of the server's is none of a worker's.
     let (admin, _) = server.place.token("admin", &["admin"]);
     for route in ["next", "heartbeat", "tools", "checks", "scan", "end", "tree", "output"] {
@@ -210,6 +208,42 @@ async fn other_doors_ask_for_scopes_as_well() {
         let status = answer.json(&json!({})).send().await.unwrap().status().as_u16();
         assert!(matches!(status, 401 | 429), "{route}: {status}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_lines_door_asks_for_the_same_scopes() {
+    let server = served();
+    let scopes: Vec<(&str, String)> = ["read", "run", "approve", "admin"]
+        .iter()
+        .map(|scope| (*scope, server.place.token(scope, &[*scope]).0))
+        .collect();
+    let review = json!({ "job": JOB, "target": 1, "diff_hash": "0".repeat(64), "comment": "no" });
+    let wishes = [
+        (json!({ "pause": { "job": JOB, "target": null } }), "run"),
+        (json!({ "resume": { "job": JOB, "target": null, "limits": {} } }), "run"),
+        (json!({ "retry": { "job": JOB, "targets": [], "limits": {} } }), "run"),
+        (json!({ "cancel": { "job": JOB, "reason": "" } }), "run"),
+        (json!({ "archive": { "job": JOB, "archived": true } }), "run"),
+        (json!({ "attend": { "job": JOB } }), "run"),
+        (json!({ "approve": review }), "approve"),
+        (json!({ "reject": review }), "approve"),
+        (json!({ "request-changes": review }), "approve"),
+    ];
+    for (wish, needed) in &wishes {
+        let letter = json!({ "actor": "somebody else", "wish": wish });
+        let ask = async |token: &str| {
+            server.post("/control/v1", token, &letter).send().await.unwrap().status().as_u16()
+        };
+        assert_eq!(ask("").await, 401, "{wish}");
+        for (scope, token) in &scopes {
+            // There is no such job, which only those learn who may have the wish.
+            let wanted = if scope == needed || *scope == "admin" { 404 } else { 403 };
+            assert_eq!(ask(token).await, wanted, "{wish} with {scope}");
+        }
+    }
+    // Words that nobody understands are told as that.
+    let answer = server.post("/control/v1", &scopes[3].1, &json!({})).send().await.unwrap();
+    assert_eq!(answer.status(), 422);
 }
 
 #[tokio::test(flavor = "multi_thread")]

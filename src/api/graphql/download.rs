@@ -71,7 +71,7 @@ pub async fn create(
         Err(error) => Err(error),
     };
     let life = u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX);
-    let expires_at = services.control.app.clock().now().plus_millis(life);
+    let expires_at = services.reception.control.app.clock().now().plus_millis(life);
     let client_mutation_id = input.client_mutation_id;
     Ok(match made {
         Ok(path) => CreateDownloadPayload {

@@ -171,12 +171,7 @@ pub fn of_control(error: ControlError) -> Result<UserError, Error> {
     if let Some(no) = error.rejection() {
         return Ok(no.into());
     }
-    let is_passing = match &error {
-        ControlError::App(app) => app.is_passing(),
-        ControlError::Intake(intake) => !intake.is_broken(),
-        ControlError::Render(_) => false,
-    };
-    Err(fault(&error, is_passing))
+    Err(fault(&error, error.is_passing()))
 }
 
 pub(super) fn fault(error: &dyn std::error::Error, is_passing: bool) -> Error {

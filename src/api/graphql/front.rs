@@ -59,7 +59,7 @@ impl GraphqlDoor {
         guard: Arc<Guard>,
         pulse: Arc<Pulse>,
     ) -> Self {
-        let app = Arc::clone(&services.control.app);
+        let app = Arc::clone(&services.reception.control.app);
         Self { schema: schema(services), app, access, guard, pulse }
     }
 

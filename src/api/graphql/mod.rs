@@ -48,7 +48,7 @@ const QUOTES: &str = "\"\"\"";
 
 /// The schema over `services`.
 pub fn schema(services: Services) -> Schema {
-    let news = News::new(Arc::clone(&services.control.app));
+    let news = News::new(Arc::clone(&services.reception.control.app));
     builder().data(services).data(Arc::new(news)).finish()
 }
 

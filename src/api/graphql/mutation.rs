@@ -2,30 +2,23 @@
 //! caller, and answers with the position in the log that holds it.
 
 use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject};
-use cody_events::digest::Sha256;
 use cody_events::envelope::Door;
 use cody_events::ids::{JobId, TargetNumber};
 
 use super::download::{self, CreateDownloadInput, CreateDownloadPayload};
-use super::errors::{UserError, internal, of_control};
+use super::errors::{UserError, of_control};
 use super::ids::GlobalId;
-use super::plan::{PlanJobInput, dollars, planned};
-use super::services::{caller, services};
+use super::plan::{PlanJobInput, dollars};
+use super::services::{app, caller, services};
 use super::tokens::{
     self, CreateTokenInput, CreateTokenPayload, RevokeTokenInput, RevokeTokenPayload,
 };
 use super::types::job::Job;
 use super::types::node::job_of;
 use super::types::scalars::{Long, Position};
-use crate::api::access::Caller;
-use crate::api::control::{Done, Review, Wish};
-use crate::api::permission;
-use crate::app::UniqueKey;
+use crate::api::control::{Review, Wish};
 use crate::job::{Rejection, RejectionCode};
 use crate::plan::LimitsRequest;
-
-/// Longer keys are no keys.
-const MAX_KEY_BYTES: usize = 256;
 
 /// What can be done.
 #[derive(Debug)]
@@ -153,11 +146,10 @@ impl Mutation {
         context: &Context<'_>,
         #[graphql(desc = "The job.")] input: CreateJobInput,
     ) -> Result<JobPayload, Error> {
-        let digest = format!("{:?}", input.job);
-        let job = services(context)?.control.app.new_job_id();
+        let job = app(context)?.new_job_id();
         let request = Box::new(input.job.into_request());
         let wish = Wish::Create { job, request };
-        carry_out(context, "createJob", input.client_mutation_id, wish, &digest).await
+        carry_out(context, input.client_mutation_id, wish).await
     }
 
     /// Lets a job, or one of its targets, rest: the turn in flight ends, no new one starts.
@@ -166,10 +158,9 @@ impl Mutation {
         context: &Context<'_>,
         #[graphql(desc = "The job.")] input: PauseJobInput,
     ) -> Result<JobPayload, Error> {
-        let digest = format!("{:?}", (&input.job_id, input.target));
         let made =
             named(&input.job_id, input.target).map(|(job, target)| Wish::Pause { job, target });
-        asked(context, "pauseJob", input.client_mutation_id, made, &digest).await
+        asked(context, input.client_mutation_id, made).await
     }
 
     /// Goes on with what rests, or with what a limit stopped.
@@ -178,14 +169,13 @@ impl Mutation {
         context: &Context<'_>,
         #[graphql(desc = "The job.")] input: ResumeJobInput,
     ) -> Result<JobPayload, Error> {
-        let digest = format!("{:?}", (&input.job_id, input.target, &input.limits));
         let limits = limits(input.limits);
         let made = named(&input.job_id, input.target).map(|(job, target)| Wish::Resume {
             job,
             target,
             limits,
         });
-        asked(context, "resumeJob", input.client_mutation_id, made, &digest).await
+        asked(context, input.client_mutation_id, made).await
     }
 
     /// Ends a job at once; what was done stays in the log.
@@ -194,10 +184,9 @@ impl Mutation {
         context: &Context<'_>,
         #[graphql(desc = "The job.")] input: CancelJobInput,
     ) -> Result<JobPayload, Error> {
-        let digest = format!("{:?}", (&input.job_id, &input.reason));
         let reason = input.reason.unwrap_or_default();
         let made = named(&input.job_id, None).map(|(job, _)| Wish::Cancel { job, reason });
-        asked(context, "cancelJob", input.client_mutation_id, made, &digest).await
+        asked(context, input.client_mutation_id, made).await
     }
 
     /// Has targets start over, with a new conversation, at their branch's present commit.
@@ -206,14 +195,13 @@ impl Mutation {
         context: &Context<'_>,
         #[graphql(desc = "The targets.")] input: RetryTargetsInput,
     ) -> Result<JobPayload, Error> {
-        let digest = format!("{:?}", (&input.job_id, &input.targets, &input.limits));
         let limits = limits(input.limits);
         let numbers = input.targets.unwrap_or_default();
         let numbers: Result<Vec<TargetNumber>, UserError> =
             numbers.into_iter().map(number).collect();
         let made = named(&input.job_id, None)
             .and_then(|(job, _)| numbers.map(|targets| Wish::Retry { job, targets, limits }));
-        asked(context, "retryTargets", input.client_mutation_id, made, &digest).await
+        asked(context, input.client_mutation_id, made).await
     }
 
     /// Takes a diff: it is delivered where there is a place to push to, and targets that wait for the
@@ -223,8 +211,8 @@ impl Mutation {
         context: &Context<'_>,
         #[graphql(desc = "The diff.")] input: ReviewDiffInput,
     ) -> Result<JobPayload, Error> {
-        let (digest, key) = (input.digest(), input.client_mutation_id.clone());
-        asked(context, "approveDiff", key, input.review().map(Wish::Approve), &digest).await
+        let key = input.client_mutation_id.clone();
+        asked(context, key, input.review().map(Wish::Approve)).await
     }
 
     /// Refuses a diff for good; a retry, or a request for changes, makes another.
@@ -233,8 +221,8 @@ impl Mutation {
         context: &Context<'_>,
         #[graphql(desc = "The diff.")] input: ReviewDiffInput,
     ) -> Result<JobPayload, Error> {
-        let (digest, key) = (input.digest(), input.client_mutation_id.clone());
-        asked(context, "rejectDiff", key, input.review().map(Wish::Reject), &digest).await
+        let key = input.client_mutation_id.clone();
+        asked(context, key, input.review().map(Wish::Reject)).await
     }
 
     /// Sends a diff back: the comment is the next thing that Claude reads in the same conversation.
@@ -243,9 +231,8 @@ impl Mutation {
         context: &Context<'_>,
         #[graphql(desc = "The diff.")] input: ReviewDiffInput,
     ) -> Result<JobPayload, Error> {
-        let (digest, key) = (input.digest(), input.client_mutation_id.clone());
-        asked(context, "requestChanges", key, input.review().map(Wish::RequestChanges), &digest)
-            .await
+        let key = input.client_mutation_id.clone();
+        asked(context, key, input.review().map(Wish::RequestChanges)).await
     }
 
     /// Makes a link for a download that is good once, for a minute, and without a token.
@@ -281,18 +268,13 @@ impl Mutation {
         context: &Context<'_>,
         #[graphql(desc = "The job.")] input: ArchiveJobInput,
     ) -> Result<JobPayload, Error> {
-        let digest = format!("{:?}", (&input.job_id, input.archived));
         let archived = input.archived.unwrap_or(true);
         let made = named(&input.job_id, None).map(|(job, _)| Wish::Archive { job, archived });
-        asked(context, "archiveJob", input.client_mutation_id, made, &digest).await
+        asked(context, input.client_mutation_id, made).await
     }
 }
 
 impl ReviewDiffInput {
-    fn digest(&self) -> String {
-        format!("{:?}", (&self.job_id, self.target, &self.diff_hash, &self.comment))
-    }
-
     fn review(self) -> Result<Review, UserError> {
         let (job, _) = named(&self.job_id, None)?;
         let target = number(self.target)?;
@@ -335,13 +317,11 @@ fn named(job: &ID, target: Option<i32>) -> Result<(JobId, Option<TargetNumber>),
 /// Carries out the wish that an input made, if it made one.
 async fn asked(
     context: &Context<'_>,
-    name: &str,
     key: Option<String>,
     made: Result<Wish, UserError>,
-    digest: &str,
 ) -> Result<JobPayload, Error> {
     match made {
-        Ok(wish) => carry_out(context, name, key, wish, digest).await,
+        Ok(wish) => carry_out(context, key, wish).await,
         Err(error) => Ok(refused(key, error)),
     }
 }
@@ -359,46 +339,17 @@ fn refused(key: Option<String>, error: UserError) -> JobPayload {
 /// Carries out `wish`, if its caller may have it, once for each key; and shows what came of it.
 async fn carry_out(
     context: &Context<'_>,
-    name: &str,
     client_mutation_id: Option<String>,
     wish: Wish,
-    digest: &str,
 ) -> Result<JobPayload, Error> {
-    let services = services(context)?;
+    let reception = &services(context)?.reception;
     let caller = caller(context)?;
-    if let Err(no) = permitted(context, caller, &wish).await? {
-        return Ok(refused(client_mutation_id, (&no).into()));
-    }
-    let key = match unique_key(caller, name, client_mutation_id.as_deref(), digest) {
-        Ok(key) => key,
-        Err(no) => return Ok(refused(client_mutation_id, (&no).into())),
+    let (asker, key) = (caller.asker(Door::Graphql), client_mutation_id.as_deref());
+    let done = match reception.receive(caller, &asker, wish, key).await {
+        Ok(done) => done,
+        Err(error) => return Ok(refused(client_mutation_id, of_control(error)?)),
     };
-    let app = &services.control.app;
-    let used = match &key {
-        Some(key) => app.log().find_key(&key.actor, &key.key).await,
-        None => Ok(None),
-    };
-    let used = used.map_err(|error| internal(error.into()))?;
-    let done = match (used, &key) {
-        (Some(used), Some(key)) if used.request_digest != key.request_digest => {
-            return Ok(refused(client_mutation_id, (&key_reused()).into()));
-        }
-        (Some(used), _) => JobId::from_stream(&used.stream).map(|job| Done {
-            job,
-            is_new: false,
-            position: used.last_position,
-        }),
-        (None, _) => None,
-    };
-    let done = match done {
-        Some(done) => done,
-        None => match execute(context, wish, key).await? {
-            Ok(done) => done,
-            Err(no) => return Ok(refused(client_mutation_id, no)),
-        },
-    };
-    (services.take)(done.job);
-    let is_shown = app.shows(done.position).await;
+    let is_shown = reception.control.app.shows(done.position).await;
     Ok(JobPayload {
         client_mutation_id,
         job: job_of(context, done.job).await?,
@@ -406,88 +357,4 @@ async fn carry_out(
         stale: !is_shown,
         user_errors: Vec::new(),
     })
-}
-
-/// Has `wish` done. A job is created as it was planned, and its caller judged by that.
-async fn execute(
-    context: &Context<'_>,
-    wish: Wish,
-    key: Option<UniqueKey>,
-) -> Result<Result<Done, UserError>, Error> {
-    let services = services(context)?;
-    let caller = caller(context)?;
-    let (control, asker) = (&services.control, caller.asker(Door::Graphql));
-    let done = match wish {
-        Wish::Create { job, request } => match planned(context, *request).await? {
-            Ok(planned) => control.create(job, planned, &asker, key).await,
-            Err(no) => return Ok(Err((&no).into())),
-        },
-        wish => control.carry_out_once(wish, &asker, services.local_paths(caller), key).await,
-    };
-    match done {
-        Ok(done) => Ok(Ok(done)),
-        Err(error) => of_control(error).map(Err),
-    }
-}
-
-/// Whether `caller` may have `wish`. Who created the job stands in the log.
-async fn permitted(
-    context: &Context<'_>,
-    caller: &Caller,
-    wish: &Wish,
-) -> Result<Result<(), Rejection>, Error> {
-    let services = services(context)?;
-    if let Err(no) = permission::check(caller, wish) {
-        return Ok(Err(no));
-    }
-    let app = &services.control.app;
-    match wish {
-        Wish::Approve(review) => {
-            let created = app.created(review.job).await.map_err(internal)?;
-            Ok(created.map_or(Ok(()), |(recorded, _)| {
-                permission::check_own(caller, &recorded.actor, &services.rules)
-            }))
-        }
-        Wish::Resume { job, limits, .. } | Wish::Retry { job, limits, .. } => {
-            let state = app.state(*job).await.map_err(internal)?;
-            let Some(old) = state.job.map(|job| job.limits) else { return Ok(Ok(())) };
-            Ok(limits
-                .over(&old)
-                .and_then(|new| permission::check_limits(caller, &old, &new, &services.rules)))
-        }
-        Wish::Create { .. }
-        | Wish::Pause { .. }
-        | Wish::Cancel { .. }
-        | Wish::Reject(_)
-        | Wish::RequestChanges(_)
-        | Wish::Archive { .. }
-        | Wish::Attend { .. } => Ok(Ok(())),
-    }
-}
-
-/// The key that makes a mutation happen once, if the caller gave one.
-fn unique_key(
-    caller: &Caller,
-    name: &str,
-    key: Option<&str>,
-    digest: &str,
-) -> Result<Option<UniqueKey>, Rejection> {
-    let Some(key) = key.filter(|key| !key.is_empty()) else { return Ok(None) };
-    if key.len() > MAX_KEY_BYTES {
-        return Err(Rejection::new(
-            RejectionCode::KeyReused,
-            format!("`clientMutationId` has {} bytes; the limit is {MAX_KEY_BYTES}.", key.len()),
-            "Use a UUID.",
-        ));
-    }
-    let request_digest = Sha256::of(format!("{name} {digest}").as_bytes());
-    Ok(Some(UniqueKey { actor: caller.actor.clone(), key: key.to_owned(), request_digest }))
-}
-
-fn key_reused() -> Rejection {
-    Rejection::new(
-        RejectionCode::KeyReused,
-        "This `clientMutationId` was used for another request.",
-        "Use a key of its own for each request; a UUID is one.",
-    )
 }

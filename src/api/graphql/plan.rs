@@ -1,17 +1,12 @@
 //! A job as it is asked for over GraphQL, and what would become of it.
 
-use std::sync::Arc;
-
 use async_graphql::{Context, Error, InputObject, SimpleObject};
 use cody_events::policy::PathClass as Class;
 
-use super::errors::UserError;
+use super::errors::{UserError, of_control};
 use super::services::{caller, services};
 use super::types::scalars::Long;
 use super::types::words::{Effort, PathClass, Policy, TargetKind};
-use crate::api::permission;
-use crate::job::Rejection;
-use crate::job::command::CreateJob;
 use crate::plan::JobRequest;
 
 /// A job as it is asked for.
@@ -175,39 +170,18 @@ pub fn dollars(micros: u64) -> String {
     format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
-/// The job that `request` asks for, if its caller may have it.
-pub async fn planned(
-    context: &Context<'_>,
-    request: JobRequest,
-) -> Result<Result<CreateJob, Rejection>, Error> {
-    let services = services(context)?;
-    let caller = caller(context)?;
-    let paths = services.local_paths(caller);
-    let control = Arc::clone(&services.control);
-    // Repositories and recipes are looked for on the disk.
-    let planned = tokio::task::spawn_blocking(move || {
-        let planned = control.planner(paths).plan(&request)?;
-        crate::job::check(&planned)?;
-        Ok(planned)
-    });
-    let planned = planned.await.map_err(|_| Error::new("The planning was interrupted."))?;
-    Ok(planned.and_then(|planned| {
-        permission::check_job(caller, &planned, &services.rules)?;
-        Ok(planned)
-    }))
-}
-
 /// What would become of the job that `input` asks for.
 pub async fn plan(context: &Context<'_>, input: PlanJobInput) -> Result<JobPlan, Error> {
-    let planned = match planned(context, input.into_request()).await? {
+    let reception = &services(context)?.reception;
+    let planned = match reception.planned(caller(context)?, input.into_request()).await {
         Ok(planned) => planned,
-        Err(no) => {
+        Err(error) => {
             return Ok(JobPlan {
                 targets: Vec::new(),
                 model: None,
                 floor_call_micros: None,
                 most_micros: None,
-                user_errors: vec![(&no).into()],
+                user_errors: vec![of_control(error)?],
             });
         }
     };

@@ -197,7 +197,7 @@ impl Query {
     /// The models that jobs can name.
     async fn models(&self, context: &Context<'_>) -> Result<Vec<Model>, Error> {
         allowed(context, Allowed::Read)?;
-        let control = &services(context)?.control;
+        let control = &services(context)?.reception.control;
         let (models, today) = (&control.planning.models, control.app.clock().now().date());
         let bound = models.input_bound(0);
         let offers = models.names().into_iter().filter_map(|name| {
@@ -236,8 +236,8 @@ impl Query {
     /// program.
     async fn recipes(&self, context: &Context<'_>) -> Result<Vec<ListedRecipe>, Error> {
         let caller = allowed(context, Allowed::Read)?;
-        let services = services(context)?;
-        let (control, paths) = (Arc::clone(&services.control), services.local_paths(caller));
+        let reception = &services(context)?.reception;
+        let (control, paths) = (Arc::clone(&reception.control), reception.local_paths(caller));
         let listed = tokio::task::spawn_blocking(move || control.planner(paths).recipes(&[]));
         let listed = listed.await.map_err(|_| Error::new("The listing was interrupted."))?;
         // No repository is named, so that none can be refused.
@@ -247,8 +247,8 @@ impl Query {
     /// What this server is, and where it stands.
     async fn server_info(&self, context: &Context<'_>) -> Result<ServerInfo, Error> {
         allowed(context, Allowed::Read)?;
-        let services = services(context)?;
-        let (app, planning) = (&services.control.app, &services.control.planning);
+        let reception = &services(context)?.reception;
+        let (app, planning) = (&reception.control.app, &reception.control.planning);
         let head = app.log().head().await.map_err(|error| internal(error.into()))?;
         let long = |number: usize| Long(u64::try_from(number).unwrap_or(u64::MAX));
         Ok(ServerInfo {
@@ -259,8 +259,8 @@ impl Query {
             max_prompt_bytes: long(planning.job.max_prompt_bytes),
             default_model: planning.job.model.clone(),
             default_budget_micros: Long(planning.job.budget_micros),
-            max_budget_micros: services.rules.max_budget_micros.map(Long),
-            pilot: services.rules.pilot,
+            max_budget_micros: reception.rules.max_budget_micros.map(Long),
+            pilot: reception.rules.pilot,
             allowed_hosts: planning.git.allowed_hosts.clone(),
             may_fetch_dependencies: planning.may_fetch,
         })
@@ -279,7 +279,7 @@ impl Query {
             Ok(asked) => asked,
             Err(error) => return Ok(pages::refused(error)),
         };
-        let known = services(context)?.access.list();
+        let known = services(context)?.reception.access.list();
         Ok(pages::page_of(asked, known.into_iter().map(Token)))
     }
 

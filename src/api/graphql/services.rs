@@ -1,36 +1,26 @@
 //! What every field may ask for, and who asks.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Error};
-use cody_events::ids::JobId;
 use cody_events::system::Scope;
 
 use super::errors::forbidden;
 use super::loaders::Loaders;
-use crate::api::access::{Access, Caller};
-use crate::api::control::Control;
+use crate::api::access::Caller;
+use crate::api::control::Reception;
 use crate::api::downloads::Links;
-use crate::api::permission::HouseRules;
 use crate::app::App;
-use crate::plan::LocalPaths;
 
 /// What the schema needs of the server.
 #[derive(Clone)]
 pub struct Services {
-    pub control: Arc<Control>,
-    pub rules: HouseRules,
-    /// Folders below which whoever is no admin may name local repositories.
-    pub local_roots: Vec<PathBuf>,
-    pub access: Arc<Access>,
+    pub reception: Arc<Reception>,
     /// Minutes that a delivered change would have taken by hand; zero means that nobody says.
     pub minutes_saved: u64,
     /// Links for downloads.
     pub links: Arc<Links>,
-    /// Takes care of a job from now on.
-    pub take: Arc<dyn Fn(JobId) + Send + Sync>,
 }
 
 impl std::fmt::Debug for Services {
@@ -73,7 +63,7 @@ pub fn services<'a>(context: &Context<'a>) -> Result<&'a Services, Error> {
 
 /// The shell around the rules.
 pub fn app<'a>(context: &Context<'a>) -> Result<&'a Arc<App>, Error> {
-    Ok(&services(context)?.control.app)
+    Ok(&services(context)?.reception.control.app)
 }
 
 /// Rows and payloads, each read once a request.
@@ -90,14 +80,4 @@ pub fn caller<'a>(context: &Context<'a>) -> Result<&'a Caller, Error> {
 pub fn allowed<'a>(context: &Context<'a>, scope: Scope) -> Result<&'a Caller, Error> {
     let caller = caller(context)?;
     if caller.scopes.allows(scope) { Ok(caller) } else { Err(forbidden(scope.name())) }
-}
-
-impl Services {
-    /// Which local repositories `caller` may name.
-    pub fn local_paths(&self, caller: &Caller) -> LocalPaths {
-        match caller.scopes.allows(Scope::Admin) {
-            true => LocalPaths::Any,
-            false => LocalPaths::Below(self.local_roots.clone()),
-        }
-    }
 }

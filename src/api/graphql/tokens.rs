@@ -127,7 +127,7 @@ pub async fn create(
         scopes: input.scopes.into_iter().map(Allowed::from).collect(),
         expires_at: input.expires_at.map(|DateTime(at)| at),
     };
-    let made = services(context)?.access.create(wish, &caller.asker(Door::Graphql)).await;
+    let made = services(context)?.reception.access.create(wish, &caller.asker(Door::Graphql)).await;
     let client_mutation_id = input.client_mutation_id;
     Ok(match made {
         Ok(made) => CreateTokenPayload {
@@ -155,7 +155,8 @@ pub async fn revoke(
     let caller = allowed(context, Allowed::Admin)?;
     let reason = input.reason.unwrap_or_default();
     let asker = caller.asker(Door::Graphql);
-    let revoked = services(context)?.access.revoke(&input.token_id, &reason, &asker).await;
+    let revoked =
+        services(context)?.reception.access.revoke(&input.token_id, &reason, &asker).await;
     let client_mutation_id = input.client_mutation_id;
     Ok(match revoked {
         Ok(revoked) => RevokeTokenPayload {

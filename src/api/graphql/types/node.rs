@@ -118,7 +118,7 @@ fn token_of(context: &Context<'_>, id: TokenKey) -> Result<Option<Token>, Error>
     if !caller(context)?.scopes.allows(Scope::Admin) {
         return Ok(None);
     }
-    let known = services(context)?.access.list();
+    let known = services(context)?.reception.access.list();
     Ok(known.into_iter().find(|token| TokenKey::of(&token.token_id) == id).map(Token))
 }
 

@@ -1,23 +1,17 @@
 //! What people do to jobs: create, pause, resume, cancel, retry, judge their diffs, archive. One
-//! implementation, [`Control`], serves the command line when no server runs, GraphQL, and the local door
-//! that the command line uses when a server does; that door takes the credential that the server left in
-//! its data directory.
+//! implementation, [`Control`], carries it out whoever asks: the command line when no server runs, and
+//! every door of a server through its [`Reception`], which knows who may have what.
+
+mod door;
+mod reception;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, FromRef, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
 use cody_events::digest::Sha256;
-use cody_events::envelope::Door;
 use cody_events::ids::{CommandId, JobId, TargetNumber};
 use cody_events::job::By;
-use cody_events::system::Scope;
 use serde::{Deserialize, Serialize};
 
-use super::access::{Access, Authenticated};
 use crate::app::{App, AppError, Asker, Executed, UniqueKey};
 use crate::converse::feedback;
 use crate::intake::{Intake, IntakeError, Story};
@@ -25,12 +19,9 @@ use crate::job::command::{CreateJob, RequestChanges, ReviewedDiff};
 use crate::job::state::Job;
 use crate::job::{Command, Rejection, RejectionCode};
 use crate::plan::{JobRequest, LimitsRequest, LocalPaths, Planner, Planning};
-use crate::wire::Refusal;
 
-/// The door's one route.
-pub const ROUTE: &str = "/control/v1";
-/// A job's request: a prompt and a few names.
-const MAX_BODY_BYTES: usize = 4 << 20;
+pub use door::{Letter, ROUTE, router};
+pub use reception::{HouseRules, Reception};
 
 /// What a person wants done.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -88,13 +79,6 @@ pub struct Review {
     pub comment: String,
 }
 
-/// A wish and who has it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Letter {
-    pub actor: String,
-    pub wish: Wish,
-}
-
 /// What became of a wish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
@@ -112,8 +96,10 @@ pub enum ControlError {
     App(#[from] AppError),
     #[error(transparent)]
     Intake(#[from] IntakeError),
-    #[error("what Claude is told could not be written as JSON")]
+    #[error("what was asked for could not be written as JSON")]
     Render(#[from] serde_json::Error),
+    #[error("the planning of the job was interrupted; ask again")]
+    Interrupted,
 }
 
 impl ControlError {
@@ -122,7 +108,17 @@ impl ControlError {
         match self {
             Self::App(AppError::Rejected(no))
             | Self::Intake(IntakeError::App(AppError::Rejected(no))) => Some(no),
-            Self::App(_) | Self::Intake(_) | Self::Render(_) => None,
+            Self::App(_) | Self::Intake(_) | Self::Render(_) | Self::Interrupted => None,
+        }
+    }
+
+    /// Whether another time would do.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::App(app) => app.is_passing(),
+            Self::Intake(intake) => !intake.is_broken(),
+            Self::Interrupted => true,
+            Self::Render(_) => false,
         }
     }
 }
@@ -173,6 +169,7 @@ impl Control {
                 Ok(told(&done))
             }
             Wish::Attend { job } => {
+                self.state(job).await?;
                 let position = self.app.log().head().await.map_err(AppError::from)?.position;
                 Ok(Done { job, is_new: false, position })
             }
@@ -339,68 +336,4 @@ fn seen(review: &Review) -> ReviewedDiff {
 
 fn told(done: &Executed) -> Done {
     Done { job: done.job, is_new: done.is_new, position: done.position }
-}
-
-/// What the door needs.
-#[derive(Clone)]
-pub struct ControlDoor {
-    pub control: Arc<Control>,
-    /// Takes care of a job from now on. A job that another process left may be asked to go on when
-    /// nothing about it changes in the log.
-    pub take: Arc<dyn Fn(JobId) + Send + Sync>,
-    pub access: Arc<Access>,
-}
-
-impl FromRef<ControlDoor> for Arc<Access> {
-    fn from_ref(door: &ControlDoor) -> Self {
-        Self::clone(&door.access)
-    }
-}
-
-impl std::fmt::Debug for ControlDoor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ControlDoor").finish_non_exhaustive()
-    }
-}
-
-/// The door's route.
-pub fn router(door: ControlDoor) -> Router {
-    Router::new()
-        .route(ROUTE, post(take))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(door)
-}
-
-async fn take(
-    State(door): State<ControlDoor>,
-    Authenticated(caller): Authenticated,
-    letter: Result<Json<Letter>, axum::extract::rejection::JsonRejection>,
-) -> Response {
-    if let Err(denied) = caller.require(Scope::Admin) {
-        return denied.into_response();
-    }
-    let Json(letter) = match letter {
-        Ok(letter) => letter,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text()),
-    };
-    // Only whoever has the data directory may say who they are.
-    let actor = if caller.is_local_admin { letter.actor } else { caller.actor };
-    let asker = Asker { actor, door: Door::Cli };
-    match door.control.carry_out(letter.wish, &asker).await {
-        Ok(done) => {
-            (door.take)(done.job);
-            Json(done).into_response()
-        }
-        Err(error) => match error.rejection() {
-            Some(no) => (StatusCode::CONFLICT, Json(no)).into_response(),
-            None => {
-                tracing::error!(%error, "a wish could not be carried out");
-                refuse(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", error.to_string())
-            }
-        },
-    }
-}
-
-fn refuse(status: StatusCode, code: &str, message: String) -> Response {
-    (status, Json(Refusal { code: code.to_owned(), message })).into_response()
 }
