@@ -101,7 +101,9 @@ impl AppError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Log(LogError::Unavailable(_)) | Self::Contended(_) | Self::Views(_) => true,
-            Self::Log(LogError::Rejected { .. } | LogError::Damaged { .. })
+            Self::Log(
+                LogError::Rejected { .. } | LogError::Damaged { .. } | LogError::Closed(_),
+            )
             | Self::Rejected(_)
             | Self::Fenced
             | Self::Decode(_)

@@ -25,7 +25,7 @@ use crate::api::graphql::{self, Services};
 use crate::api::health;
 use crate::api::listening::Listening;
 use crate::api::operations::{self, OperationsDoor};
-use crate::api::reading::JobReader;
+use crate::api::reading::{self, JobReader, ReadingDoor};
 use crate::api::tls::{self, BadCertificate};
 use crate::api::worker::{self, WorkerDoor};
 use crate::app::{App, AppError, Asker};
@@ -290,7 +290,8 @@ impl Server {
         let reader = JobReader { app: Arc::clone(&app), views: Arc::clone(&views) };
         let gate: Arc<dyn Gate> = Arc::<Access>::clone(&access);
         let doors = worker::router(door)
-            .merge(control::router(reception))
+            .merge(control::router(Arc::clone(&reception)))
+            .merge(reading::router(ReadingDoor { reader: reader.clone(), reception }))
             .merge(access::door::router(Arc::clone(&access)))
             .merge(graphql::front::router(graphql_door))
             .merge(downloads::router(DownloadDoor::new(reader, gate, links)))

@@ -26,7 +26,7 @@ pub struct NewEvent {
 }
 
 /// An event in the log. The fields are the columns of the table `events`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
     /// Place in the whole log, from 1, gapless.
     pub position: u64,

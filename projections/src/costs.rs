@@ -7,6 +7,7 @@ use cody_events::event::Event;
 use cody_events::ids::{JobId, TargetNumber};
 use cody_events::thread::Usage;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
+use serde::{Deserialize, Serialize};
 
 use crate::columns::{Id, count};
 use crate::jobs::one;
@@ -47,7 +48,7 @@ const SUMS: &str = "SUM(known_micros), SUM(assumed_micros), SUM(reserved_micros)
     SUM(claude_ms), SUM(tool_ms), SUM(check_ms)";
 
 /// What was spent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CostRow {
     /// From usage that Claude reported.
     pub known_micros: u64,

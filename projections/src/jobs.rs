@@ -8,6 +8,7 @@ use cody_events::ids::JobId;
 use cody_events::job::{Effort, Policy};
 use cody_events::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::{Deserialize, Serialize};
 
 use crate::columns::{Id, Word, count, instant, word, word_or_none};
 use crate::{Projection, Sums, Told};
@@ -53,7 +54,7 @@ const COLUMNS: &str = "job, created_position, position, created_at, updated_at, 
 pub(crate) struct Latest(BTreeMap<JobId, (i64, i64)>);
 
 /// A job at a glance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRow {
     pub job: JobId,
     /// Where its `created` stands, whose payload has the prompt.

@@ -4,6 +4,7 @@
 use cody_events::ids::JobId;
 use cody_events::status::{JobStatus, Standing};
 use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
 
 use crate::costs::{self, CostRow};
 use crate::jobs::{self, JobFilter, JobRow};
@@ -11,7 +12,7 @@ use crate::targets::{self, TargetRow};
 use crate::threads;
 
 /// A job and where each of its targets stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobOverview {
     pub job: JobRow,
     /// In the order of their numbers.
@@ -19,7 +20,7 @@ pub struct JobOverview {
 }
 
 /// A target and what it took so far.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetOverview {
     pub target: TargetRow,
     pub cost: CostRow,

@@ -9,6 +9,7 @@ use cody_events::outcome::{Outcome, ReopenReason, TargetReopened};
 use cody_events::status::{Delivery, Standing, TargetStatus};
 use cody_events::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
+use serde::{Deserialize, Serialize};
 
 use crate::columns::{Id, Word, count, hash_or_none, object_or_none, word, word_or_none};
 use crate::jobs::one;
@@ -16,7 +17,7 @@ use crate::{Projection, Sums, Told};
 
 pub const PROJECTION: Projection = Projection {
     name: "targets",
-    version: 4,
+    version: 5,
     tables: "
 CREATE TABLE targets (
     job BLOB NOT NULL,
@@ -46,6 +47,8 @@ CREATE TABLE targets (
     PRIMARY KEY (job, target)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX targets_by_repository ON targets (repository, job);
+CREATE INDEX targets_for_people ON targets (finished_at, job, target)
+    WHERE delivery IN ('awaiting-approval', 'held');
 ",
     apply,
     settle: None,
@@ -57,7 +60,7 @@ const COLUMNS: &str = "job, target, kind, repository, round, outcome, delivery, 
     pull_request_state, is_pilot_open";
 
 /// A target at a glance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetRow {
     pub job: JobId,
     pub target: TargetNumber,
@@ -86,7 +89,7 @@ pub struct TargetRow {
 }
 
 /// A pull request of a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullRequest {
     pub number: u64,
     pub url: String,
@@ -278,6 +281,20 @@ pub fn of_job(connection: &Connection, job: JobId) -> rusqlite::Result<Vec<Targe
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM targets WHERE job = ?1 ORDER BY target"))?
         .query_map([Id(job)], read)?
+        .collect()
+}
+
+/// Up to `limit` targets that wait for a person's word, the longest wait first; those of archived and
+/// cancelled jobs are left out.
+pub fn awaiting(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<TargetRow>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM targets
+             WHERE delivery IN ('awaiting-approval', 'held')
+               AND job IN (SELECT job FROM jobs WHERE NOT is_archived AND NOT is_cancelled)
+             ORDER BY finished_at, job, target LIMIT ?1"
+        ))?
+        .query_map([limit], read)?
         .collect()
 }
 

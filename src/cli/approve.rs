@@ -22,9 +22,9 @@ pub struct ApproveArgs {
 pub async fn run(context: Context, args: ApproveArgs) -> Result<Exit, anyhow::Error> {
     let review = args.review.review(&context).await?;
     let (job, words) = (review.job, named(&review));
-    desk::record(&context.config, Wish::Approve(review)).await?;
+    desk::record(&context, Wish::Approve(review)).await?;
     eprintln!("{words} is approved.");
-    if desk::has_waiting(&context.config, job).await? {
+    if desk::has_waiting(&context, job).await? {
         eprintln!(
             "Other repositories waited for it. If no server works on them, go on with: {} resume {}",
             context.program,

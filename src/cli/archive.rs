@@ -22,8 +22,8 @@ pub struct ArchiveArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: ArchiveArgs) -> Result<Exit, anyhow::Error> {
-    let job = Reading::open(&context.config.data_dir).await?.find(&args.job).await?;
-    desk::record(&context.config, Wish::Archive { job, archived: !args.undo }).await?;
+    let job = Reading::open(&context).await?.find(&args.job).await?;
+    desk::record(&context, Wish::Archive { job, archived: !args.undo }).await?;
     let now = if args.undo { "is in lists again" } else { "is archived" };
     eprintln!("Job {} {now}.", text::short(&job));
     Ok(Exit::OK)

@@ -22,9 +22,9 @@ pub struct CancelArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: CancelArgs) -> Result<Exit, anyhow::Error> {
-    let job = Reading::open(&context.config.data_dir).await?.find(&args.job).await?;
+    let job = Reading::open(&context).await?.find(&args.job).await?;
     let wish = Wish::Cancel { job, reason: args.reason };
-    let done = desk::record(&context.config, wish).await?;
+    let done = desk::record(&context, wish).await?;
     let was = if done.is_new { "is cancelled" } else { "was cancelled already" };
     eprintln!(
         "Job {0} {was}. What it did until then: {1} show {0}",

@@ -1,55 +1,56 @@
-//! Who carries out what a person wants: the server that holds the data directory if one runs, else
-//! this process.
+//! Who carries out what a person wants: the server that was named, or that holds the data directory if
+//! one runs, else this process.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use cody_events::envelope::Door;
 use cody_events::ids::JobId;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
+use super::Context;
+use super::client::Client;
 use super::reading::{self, JobReader, ReadJob, Reading};
-use crate::api::access::ACTOR_HEADER;
-use crate::api::control::{Control, Done, Letter, ROUTE, Wish};
-use crate::app::{App, Asker};
+use crate::api::control::{Control, Done, Wish};
+use crate::app::{App, AppError, Asker};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::entropy::{Entropy as _, SystemEntropy};
 use crate::git::PackStore;
 use crate::intake::Intake;
+use crate::job::JobState;
 use crate::job::state::Target;
-use crate::job::{JobState, Rejection};
 use crate::plan::JobRequest;
 use crate::serve::{ADDRESS_FILE, STATES, ServeError, Server};
 use crate::store::lock::LockError;
 use crate::store::sqlite::OpenError;
 use crate::store::{Log, SqliteLog};
-use crate::wire::{Refusal, ServerAddress};
+use crate::wire::ServerAddress;
 
 /// How long a server may take to accept a connection; one on this machine takes no time.
 const KNOCK: Duration = Duration::from_secs(2);
-/// How long it may take to carry out a wish.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a server may take to start again, or to say where it listens.
 const RESTART: Duration = Duration::from_secs(5);
 /// How often it is looked for meanwhile.
 const LOOK: Duration = Duration::from_millis(150);
+/// How often one that is not on this machine is asked how a job goes.
+const FAR_LOOK: Duration = Duration::from_millis(700);
+/// How long a server that is not on this machine is left alone when it does not answer.
+const FAR_PAUSE: Duration = Duration::from_secs(3);
 
 /// A server that runs on this machine, as another process.
 #[derive(Debug)]
 pub struct Neighbour {
     address: ServerAddress,
-    http: reqwest::Client,
+    pub client: Client,
     data_dir: PathBuf,
 }
 
-/// The server that does a job's work: inside this process, or beside it.
+/// The server that does a job's work: inside this process, beside it, or where it was said to be.
 pub enum Desk {
     Own(Box<Server>),
     Other(Neighbour),
+    Far(Arc<Client>),
 }
 
 /// The wish for a new job.
@@ -59,16 +60,20 @@ pub fn create(request: JobRequest) -> Wish {
 }
 
 /// Carries out `wish` and starts no work for it: without a server, only the log hears of it.
-pub async fn record(config: &Config, wish: Wish) -> Result<Done, anyhow::Error> {
+pub async fn record(context: &Context, wish: Wish) -> Result<Done, anyhow::Error> {
+    if let Some(client) = &context.far {
+        return client.ask(wish).await;
+    }
+    let config = &context.config;
     match Neighbour::find(&config.data_dir).await {
-        Some(server) => server.ask(wish).await,
+        Some(server) => server.client.ask(wish).await,
         None => Ok(control(config)?.carry_out(wish, &person()).await.map_err(plain)?),
     }
 }
 
 /// Whether targets of `job` have no worker and no outcome, and may be worked on.
-pub async fn has_waiting(config: &Config, job: JobId) -> Result<bool, anyhow::Error> {
-    let state = Reading::open(&config.data_dir).await?.app.state(job).await?;
+pub async fn has_waiting(context: &Context, job: JobId) -> Result<bool, anyhow::Error> {
+    let state = Reading::open(context).await?.app.state(job).await?;
     let job = state.job.as_ref();
     Ok(job.is_some_and(|job| {
         let is_waiting = |target: &Target| target.outcome.is_none() && target.request.is_none();
@@ -115,13 +120,8 @@ impl Neighbour {
         let place = address.url.strip_prefix("http://")?.to_owned();
         let knock = tokio::time::timeout(KNOCK, tokio::net::TcpStream::connect(place)).await;
         knock.ok()?.ok()?;
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().ok()?;
-        Some(Self { address, http, data_dir: data_dir.to_owned() })
-    }
-
-    /// Where it listens.
-    pub fn url(&self) -> &str {
-        &self.address.url
+        let client = Client::new(&address.url, address.token.clone()).ok()?;
+        Some(Self { address, client, data_dir: data_dir.to_owned() })
     }
 
     /// Whether it stays until it is stopped, and does not end with a job of its own.
@@ -133,48 +133,6 @@ impl Neighbour {
     pub fn is_alive(&self) -> bool {
         is_alive(&self.address)
     }
-
-    /// Has it carry out `wish`.
-    pub async fn ask(&self, wish: Wish) -> Result<Done, anyhow::Error> {
-        let letter = Letter { actor: person().actor, wish };
-        self.send(self.http.post(self.place(ROUTE)).json(&letter)).await
-    }
-
-    /// Reads what is at `route`.
-    pub async fn get<A: DeserializeOwned>(&self, route: &str) -> Result<A, anyhow::Error> {
-        self.send(self.http.get(self.place(route))).await
-    }
-
-    /// Posts `message` to `route`.
-    pub async fn post<M: Serialize, A: DeserializeOwned>(
-        &self,
-        route: &str,
-        message: &M,
-    ) -> Result<A, anyhow::Error> {
-        self.send(self.http.post(self.place(route)).json(message)).await
-    }
-
-    fn place(&self, route: &str) -> String {
-        format!("{}{route}", self.address.url)
-    }
-
-    async fn send<A: DeserializeOwned>(
-        &self,
-        request: reqwest::RequestBuilder,
-    ) -> Result<A, anyhow::Error> {
-        let request = request.bearer_auth(self.address.token.expose());
-        let answer = request.header(ACTOR_HEADER, person().actor).send().await;
-        let answer = answer.context("the server that holds the data directory does not answer")?;
-        if answer.status().is_success() {
-            return answer.json().await.context("the server's answer makes no sense");
-        }
-        let text = answer.text().await.unwrap_or_default();
-        if let Ok(no) = serde_json::from_str::<Rejection>(&text) {
-            return Err(no.into());
-        }
-        let said = serde_json::from_str::<Refusal>(&text).map_or(text, |refusal| refusal.message);
-        anyhow::bail!("the server could not do it: {said}")
-    }
 }
 
 /// Whether the very process that left `address` is there, and not another with its pid.
@@ -183,8 +141,12 @@ fn is_alive(address: &ServerAddress) -> bool {
 }
 
 impl Desk {
-    /// The server that holds the data directory, or one inside this process.
-    pub async fn open(config: &Config) -> Result<Self, anyhow::Error> {
+    /// The server that was named, or that holds the data directory, or one inside this process.
+    pub async fn open(context: &Context) -> Result<Self, anyhow::Error> {
+        if let Some(client) = &context.far {
+            return Ok(Self::Far(Arc::clone(client)));
+        }
+        let config = &context.config;
         match Neighbour::find(&config.data_dir).await {
             Some(server) => Ok(Self::Other(server)),
             None => {
@@ -197,7 +159,8 @@ impl Desk {
     /// Carries out `wish`, and takes care of its job from then on.
     pub async fn ask(&self, wish: Wish) -> Result<Done, anyhow::Error> {
         match self {
-            Self::Other(server) => server.ask(wish).await,
+            Self::Other(server) => server.client.ask(wish).await,
+            Self::Far(client) => client.ask(wish).await,
             Self::Own(server) => {
                 let done = server.control.carry_out(wish, &person()).await.map_err(plain)?;
                 server.dispatcher.take(done.job);
@@ -210,19 +173,19 @@ impl Desk {
     /// its place, or else this process.
     pub async fn succeed(
         &self,
-        config: &Config,
+        context: &Context,
         wish: Wish,
     ) -> Result<(Self, Done), anyhow::Error> {
         // One that stays is likely to be started again by whoever runs it.
         let patience = match self {
             Self::Other(server) if server.stays() => RESTART,
-            Self::Other(_) | Self::Own(_) => Duration::ZERO,
+            Self::Other(_) | Self::Own(_) | Self::Far(_) => Duration::ZERO,
         };
         let started = Instant::now();
         loop {
             let is_late = started.elapsed() >= patience;
-            if is_late || Neighbour::find(&config.data_dir).await.is_some() {
-                match Self::open(config).await {
+            if is_late || Neighbour::find(&context.config.data_dir).await.is_some() {
+                match Self::open(context).await {
                     Ok(desk) => {
                         let done = desk.ask(wish).await?;
                         return Ok((desk, done));
@@ -236,10 +199,10 @@ impl Desk {
         }
     }
 
-    /// Whether the server that does the work is there.
+    /// Whether the server that does the work is there. One that is not on this machine may come back.
     pub fn is_alive(&self) -> bool {
         match self {
-            Self::Own(_) => true,
+            Self::Own(_) | Self::Far(_) => true,
             Self::Other(server) => server.is_alive(),
         }
     }
@@ -250,7 +213,7 @@ impl Desk {
             Self::Own(server) => {
                 server.dispatcher.busy_jobs().into_iter().filter(|other| *other != job).count()
             }
-            Self::Other(_) => 0,
+            Self::Other(_) | Self::Far(_) => 0,
         }
     }
 
@@ -258,7 +221,8 @@ impl Desk {
     pub async fn eyes(&self) -> Result<Eyes<'_>, anyhow::Error> {
         Ok(match self {
             Self::Own(server) => Eyes::Own(server),
-            Self::Other(server) => Eyes::Other(Box::new(Reading::open(&server.data_dir).await?)),
+            Self::Other(server) => Eyes::Other(Box::new(Reading::here(&server.data_dir).await?)),
+            Self::Far(client) => Eyes::Far(Box::new(Reading::far(Arc::clone(client)))),
         })
     }
 
@@ -266,7 +230,7 @@ impl Desk {
     pub fn has_workers(&self, job: JobId) -> bool {
         match self {
             Self::Own(server) => server.dispatcher.has_workers(job),
-            Self::Other(_) => false,
+            Self::Other(_) | Self::Far(_) => false,
         }
     }
 
@@ -282,13 +246,15 @@ impl Desk {
                 let read = JobReader { app, views }.read(job).await.map_err(reading::plain)?;
                 Ok((read, Arc::clone(&server.app)))
             }
-            Self::Other(server) => {
-                let reading = Reading::open(&server.data_dir).await?;
-                let read = reading.read(&job.to_string()).await?;
-                Ok((read, reading.app))
-            }
+            Self::Other(server) => whole(Reading::here(&server.data_dir).await?, job).await,
+            Self::Far(client) => whole(Reading::far(Arc::clone(client)), job).await,
         }
     }
+}
+
+async fn whole(reading: Reading, job: JobId) -> Result<(ReadJob, Arc<App>), anyhow::Error> {
+    let read = reading.read(&job.to_string()).await?;
+    Ok((read, reading.app))
 }
 
 /// Whether another process has the data directory.
@@ -300,15 +266,42 @@ fn is_held(error: &anyhow::Error) -> bool {
 pub enum Eyes<'a> {
     Own(&'a Server),
     Other(Box<Reading>),
+    Far(Box<Reading>),
 }
 
 impl Eyes<'_> {
-    /// The state of `job` now.
+    /// The state of `job` now. A server that is not on this machine, and does not answer, is asked until
+    /// it does: it may be on its way back, and the job goes on there.
     pub async fn state(&self, job: JobId) -> Result<JobState, anyhow::Error> {
-        Ok(match self {
-            Self::Own(server) => server.app.state(job).await?,
-            Self::Other(reading) => reading.app.state(job).await?,
-        })
+        match self {
+            Self::Own(server) => Ok(server.app.state(job).await?),
+            Self::Other(reading) => Ok(reading.app.state(job).await?),
+            Self::Far(reading) => Ok(patient(&reading.app, job).await?),
+        }
+    }
+
+    /// How long to wait between two looks.
+    pub fn pause(&self) -> Duration {
+        match self {
+            Self::Own(_) | Self::Other(_) => LOOK,
+            Self::Far(_) => FAR_LOOK,
+        }
+    }
+}
+
+async fn patient(app: &App, job: JobId) -> Result<JobState, AppError> {
+    let mut is_told = false;
+    loop {
+        match app.state(job).await {
+            Err(error) if error.is_passing() => {
+                if !is_told {
+                    eprintln!("{error}; trying again until it does, and Ctrl-C stops watching");
+                    is_told = true;
+                }
+                tokio::time::sleep(FAR_PAUSE).await;
+            }
+            state => return state,
+        }
     }
 }
 

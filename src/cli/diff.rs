@@ -23,7 +23,7 @@ pub struct DiffArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: DiffArgs) -> Result<Exit, anyhow::Error> {
-    let reading = Reading::open(&context.config.data_dir).await?;
+    let reading = Reading::open(&context).await?;
     let job = reading.read(&args.job).await?;
     let app = &reading.app;
     let target = job.target(args.target)?;

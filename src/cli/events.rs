@@ -20,7 +20,7 @@ pub struct EventsArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: EventsArgs) -> Result<Exit, anyhow::Error> {
-    let reading = Reading::open(&context.config.data_dir).await?;
+    let reading = Reading::open(&context).await?;
     let job = reading.find(&args.job).await?;
     let app = &reading.app;
     if args.json {

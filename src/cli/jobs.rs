@@ -23,7 +23,7 @@ pub struct JobsArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: JobsArgs) -> Result<Exit, anyhow::Error> {
-    let reading = match Reading::open(&context.config.data_dir).await {
+    let reading = match Reading::open(&context).await {
         Ok(reading) => reading,
         // Who has no log yet has no jobs, and has done nothing wrong.
         Err(error) if matches!(error.downcast_ref(), Some(OpenError::Missing(_))) => {

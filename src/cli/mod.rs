@@ -3,16 +3,23 @@
 mod approve;
 mod archive;
 mod cancel;
+mod client;
 mod config;
 mod demo;
 mod desk;
 mod diff;
 mod events;
+mod far_log;
+mod following;
+mod inbox;
+mod job_args;
 mod jobs;
 mod limits;
 mod logs;
 mod outcome_table;
 mod pause;
+mod plan;
+mod planning;
 mod progress;
 mod reading;
 mod recipe_args;
@@ -40,6 +47,7 @@ mod worker;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -49,6 +57,8 @@ use crate::config::{Config, ConfigError, data_dir};
 use crate::job::Rejection;
 use crate::serve::ServeError;
 use crate::store::sqlite::OpenError;
+use crate::wire::Secret;
+use client::{Client, ClientError};
 
 /// Exit codes, as scripts rely on them.
 const WRONG_USAGE: u8 = 2;
@@ -63,6 +73,10 @@ struct Cli {
     /// Where the log is kept [default: $XDG_DATA_HOME/cody-batch]
     #[arg(long, global = true, env = "CODY_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// A server to do it with, such as https://cody.example.org, in the place of this machine's data
+    /// directory; its token is read from CODY_TOKEN [env: CODY_SERVER]
+    #[arg(long, global = true, value_name = "URL")]
+    server: Option<String>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -75,6 +89,8 @@ Examples:
       Change two repositories and leave a patch for each in patches/.
   cody-batch show 0198c5a2
       See how a job went; the first digits of its id are enough.
+  CODY_TOKEN=cody_… cody-batch --server https://cody.example.org inbox
+      The same with a server on another machine: see what waits for a person there.
 
 Environment: ANTHROPIC_API_KEY is needed to run jobs. `cody-batch config` shows every setting.
 Exit codes: 0 all is well, 1 some repository failed, 2 wrong usage, 3 stopped by a budget, 130 cancelled.";
@@ -85,6 +101,8 @@ enum Verb {
     Demo(demo::DemoArgs),
     /// Change repositories: wait, show progress, leave patches
     Run(run::RunArgs),
+    /// Show what a job would do and the most that it could cost, without starting it
+    Plan(plan::PlanArgs),
     /// Go on with a job that was paused, stopped by a limit, or left by its server
     Resume(resume::ResumeArgs),
     /// Let a job rest: the turn in flight ends, no new one starts
@@ -101,6 +119,8 @@ enum Verb {
     RequestChanges(request_changes::RequestChangesArgs),
     /// Leave a finished job out of lists
     Archive(archive::ArchiveArgs),
+    /// List what waits for a person: diffs to look at, the longest wait first
+    Inbox(inbox::InboxArgs),
     /// List jobs, newest first
     Jobs(jobs::JobsArgs),
     /// Show a job: every repository, its outcome and what bears it out
@@ -145,6 +165,8 @@ impl Exit {
 /// What every verb gets.
 struct Context {
     config: Config,
+    /// The server that was named, if one was: then the data directory of this machine has no part in it.
+    far: Option<Arc<Client>>,
     /// Whether a person watches on a terminal.
     is_terminal: bool,
     /// How to start this program again, as it was started: for hints that can be pasted.
@@ -197,6 +219,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
         || error.downcast_ref::<ConfigError>().is_some()
         || error.downcast_ref::<reading::NoJob>().is_some()
         || error.downcast_ref::<run::NoServer>().is_some()
+        || error.downcast_ref().is_some_and(ClientError::is_usage)
         || matches!(error.downcast_ref::<OpenError>(), Some(OpenError::Missing(_)))
         || matches!(
             error.downcast_ref::<ServeError>(),
@@ -212,10 +235,11 @@ fn is_usage(error: &anyhow::Error) -> bool {
 async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
     let env = |name: &str| std::env::var(name).ok();
     let mut program = std::env::args().next().unwrap_or_else(|| "cody-batch".to_owned());
+    // A directory of the environment is there again next time.
+    let is_dir_named = cli.data_dir.is_some() && env("CODY_DATA_DIR").is_none();
     let dir = match cli.data_dir {
         Some(dir) => {
-            // A directory of the environment is there again next time.
-            if env("CODY_DATA_DIR").is_none() {
+            if is_dir_named {
                 program.push_str(&format!(" --data-dir {}", text::quoted(&dir)));
             }
             dir
@@ -227,10 +251,15 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
     }
     let dir = std::path::absolute(dir)?;
     let config = Config::load(&dir, &env)?;
-    let context = Context { config, is_terminal: std::io::stderr().is_terminal(), program };
+    // Flags win over the environment.
+    let server = (cli.server, env("CODY_SERVER").filter(|_| !is_dir_named));
+    let far = far(server, &cli.verb, env("CODY_TOKEN"), &mut program)?;
+    let context = Context { config, far, is_terminal: std::io::stderr().is_terminal(), program };
     match cli.verb {
         Verb::Demo(args) => demo::run(context, args).await,
         Verb::Run(args) => run::run(context, args).await,
+        Verb::Plan(args) => plan::run(context, args).await,
+        Verb::Inbox(args) => inbox::run(context, args).await,
         Verb::Resume(args) => resume::run(context, args).await,
         Verb::Pause(args) => pause::run(context, args).await,
         Verb::Cancel(args) => cancel::run(context, args).await,
@@ -251,6 +280,68 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
         Verb::Token(args) => token::run(context, args).await,
         Verb::Serve(args) => serve::run(context, args).await,
         Verb::Worker(_) | Verb::SandboxLaunch(_) | Verb::SandboxRelay(_) => Ok(Exit::OK),
+    }
+}
+
+/// The server that a flag or the environment names, if the verb can be had of one.
+fn far(
+    (flag, variable): (Option<String>, Option<String>),
+    verb: &Verb,
+    token: Option<String>,
+    program: &mut String,
+) -> Result<Option<Arc<Client>>, ClientError> {
+    if verb.is_of_this_machine() {
+        return if flag.is_some() { Err(ClientError::NotThere) } else { Ok(None) };
+    }
+    let is_flag = flag.is_some();
+    let Some(url) = flag.or(variable).filter(|url| !url.is_empty()) else { return Ok(None) };
+    let token = token.filter(|token| !token.is_empty());
+    let token = token.ok_or_else(|| ClientError::NoToken(url.clone()))?;
+    let client = Client::new(&url, Secret::new(token))?;
+    if is_flag {
+        program.push_str(&format!(" --server {}", client.url()));
+    }
+    if client.is_overheard() {
+        eprintln!(
+            "Warning: {} is not encrypted. Whoever can listen in on the way reads the token, prompts \
+             and code.",
+            client.url()
+        );
+    }
+    Ok(Some(Arc::new(client)))
+}
+
+impl Verb {
+    /// Whether it is about this machine, and no server on another could do it.
+    fn is_of_this_machine(&self) -> bool {
+        match self {
+            Self::Demo(_)
+            | Self::Config(_)
+            | Self::Serve(_)
+            | Self::Worker(_)
+            | Self::SandboxLaunch(_)
+            | Self::SandboxRelay(_) => true,
+            Self::Run(_)
+            | Self::Plan(_)
+            | Self::Resume(_)
+            | Self::Pause(_)
+            | Self::Cancel(_)
+            | Self::Retry(_)
+            | Self::Approve(_)
+            | Self::Reject(_)
+            | Self::RequestChanges(_)
+            | Self::Archive(_)
+            | Self::Inbox(_)
+            | Self::Jobs(_)
+            | Self::Show(_)
+            | Self::Report(_)
+            | Self::Events(_)
+            | Self::Thread(_)
+            | Self::Diff(_)
+            | Self::Recipes(_)
+            | Self::Usage(_)
+            | Self::Token(_) => false,
+        }
     }
 }
 

@@ -23,9 +23,9 @@ pub struct PauseArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: PauseArgs) -> Result<Exit, anyhow::Error> {
-    let job = Reading::open(&context.config.data_dir).await?.find(&args.job).await?;
+    let job = Reading::open(&context).await?.find(&args.job).await?;
     let target = args.target.map(TargetNumber);
-    let done = desk::record(&context.config, Wish::Pause { job, target }).await?;
+    let done = desk::record(&context, Wish::Pause { job, target }).await?;
     let what = match args.target {
         Some(number) => format!("Repository {number} of job {}", text::short(&job)),
         None => format!("Job {}", text::short(&job)),

@@ -1,16 +1,21 @@
-//! The log and its views of a data directory, opened to be read. How a job is read stands in
-//! `api::reading`, for all doors.
+//! Jobs, opened to be read: in the data directory, or at a server that is not on this machine. How a job
+//! is read stands in `api::reading`, for all doors.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
 use cody_events::ids::JobId;
-use cody_projections::jobs;
-use cody_projections::overview::{self, JobOverview};
-use cody_projections::usage::{self, UsageQuery, UsageRow};
+use cody_projections::overview::JobOverview;
+use cody_projections::targets::TargetRow;
+use cody_projections::usage::{UsageQuery, UsageRow};
 
 pub use crate::api::reading::{JobReader, NoJob, ReadError, ReadJob};
+
+use super::Context;
+use super::client::Client;
+use super::far_log::FarLog;
+use crate::api::reading::{Glance, Question};
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::entropy::SystemEntropy;
@@ -21,63 +26,105 @@ use crate::store::{Log, SqliteLog};
 /// Jobs whose state a reading verb keeps in memory.
 const STATES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 
-/// The log and its views, opened to be read.
+/// Jobs, opened to be read.
 pub struct Reading {
+    /// Reads their events.
     pub app: Arc<App>,
-    pub reader: JobReader,
+    source: Source,
+}
+
+/// Whom the rest is asked of.
+enum Source {
+    Here(JobReader),
+    Far(Arc<Client>),
 }
 
 impl Reading {
+    /// Opens what the verb is about: a server that was named, or else the data directory.
+    pub async fn open(context: &Context) -> Result<Self, anyhow::Error> {
+        match &context.far {
+            Some(client) => Ok(Self::far(Arc::clone(client))),
+            None => Self::here(&context.config.data_dir).await,
+        }
+    }
+
     /// Opens what is in `dir`, also while a server writes it.
-    pub async fn open(dir: &Path) -> Result<Self, anyhow::Error> {
+    pub async fn here(dir: &Path) -> Result<Self, anyhow::Error> {
         let log = Arc::new(SqliteLog::open_to_read(dir)?);
         let side: Arc<dyn SideTables> = Arc::<SqliteLog>::clone(&log);
         let log: Arc<dyn Log> = log;
         let views = Arc::new(Views::open_to_read(dir, Arc::clone(&log), side).await?);
-        let app = Arc::new(App::new(log, Arc::new(SystemClock), Arc::new(SystemEntropy), STATES));
-        let reader = JobReader { app: Arc::clone(&app), views };
-        Ok(Self { app, reader })
+        let app = shell(log);
+        let source = Source::Here(JobReader { app: Arc::clone(&app), views });
+        Ok(Self { app, source })
+    }
+
+    /// What `client`'s server has.
+    pub fn far(client: Arc<Client>) -> Self {
+        let app = shell(Arc::new(FarLog::new(Arc::clone(&client))));
+        Self { app, source: Source::Far(client) }
     }
 
     /// Up to `limit` jobs, newest first.
     pub async fn jobs(&self, limit: u32) -> Result<Vec<JobOverview>, anyhow::Error> {
-        Ok(self.reader.views.read(move |views| overview::page(views, None, limit)).await?)
+        match &self.source {
+            Source::Here(reader) => reader.jobs(limit).await.map_err(plain),
+            Source::Far(client) => client.answer(&Question::Jobs { limit }).await,
+        }
+    }
+
+    /// Up to `limit` targets that wait for a person's word, the longest wait first.
+    pub async fn inbox(&self, limit: u32) -> Result<Vec<TargetRow>, anyhow::Error> {
+        match &self.source {
+            Source::Here(reader) => reader.inbox(limit).await.map_err(plain),
+            Source::Far(client) => client.answer(&Question::Inbox { limit }).await,
+        }
     }
 
     /// A page of usage.
     pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, anyhow::Error> {
-        Ok(self.reader.views.read(move |views| usage::over(views, &query)).await?)
+        match &self.source {
+            Source::Here(reader) => reader.usage(query).await.map_err(plain),
+            Source::Far(client) => client.answer(&Question::Usage(query)).await,
+        }
     }
 
     /// How many jobs usage could not follow to their end.
     pub async fn uncounted(&self) -> Result<usize, anyhow::Error> {
-        let held = self.reader.views.quarantined().await?;
-        Ok(held.iter().filter(|one| one.projection == usage::PROJECTION.name).count())
+        match &self.source {
+            Source::Here(reader) => reader.uncounted().await.map_err(plain),
+            Source::Far(client) => client.answer(&Question::Uncounted).await,
+        }
     }
 
     /// The job that `text` names: an id, or the beginning or end of one; `latest` is the newest.
     pub async fn find(&self, text: &str) -> Result<JobId, anyhow::Error> {
-        let wanted = match text {
-            "latest" => String::new(),
-            text => text.to_lowercase(),
-        };
-        let most = if wanted.is_empty() { 1 } else { 6 };
-        let fits = self.reader.views.read(move |views| jobs::named(views, &wanted, most)).await?;
-        match fits.as_slice() {
-            [] => Err(NoJob::Unknown(text.to_owned()).into()),
-            [id] => Ok(*id),
-            several => {
-                let names: Vec<String> = several.iter().take(5).map(ToString::to_string).collect();
-                Err(NoJob::Ambiguous(text.to_owned(), names.join(", ")).into())
+        let fits = match &self.source {
+            Source::Here(reader) => reader.named(text).await.map_err(plain)?,
+            Source::Far(client) => {
+                client.answer(&Question::Named { text: text.to_owned() }).await?
             }
-        }
+        };
+        Ok(NoJob::choose(text, &fits)?)
     }
 
     /// The job that `text` names, with its whole story.
     pub async fn read(&self, text: &str) -> Result<ReadJob, anyhow::Error> {
-        let id = self.find(text).await?;
-        self.reader.read(id).await.map_err(plain)
+        let job = self.find(text).await?;
+        let glance = match &self.source {
+            Source::Here(reader) => reader.glance(job).await.map_err(plain)?,
+            Source::Far(client) => {
+                let glance: Option<Glance> = client.answer(&Question::Glance { job }).await?;
+                glance.ok_or_else(|| NoJob::Unknown(text.to_owned()))?
+            }
+        };
+        ReadJob::at(&self.app, glance).await.map_err(plain)
     }
+}
+
+/// A shell over `log` that only reads.
+fn shell(log: Arc<dyn Log>) -> Arc<App> {
+    Arc::new(App::new(log, Arc::new(SystemClock), Arc::new(SystemEntropy), STATES))
 }
 
 /// A job that is not there stays that, so that it is told as wrong usage.

@@ -3,10 +3,9 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, Exit, text};
-use crate::clock::Clock as _;
+use super::{Context, Exit, planning, text};
 use crate::plan::recipes::{Variable, VariableKind};
-use crate::plan::{Listed, LocalPaths, Recipe};
+use crate::plan::{Listed, Recipe};
 
 /// What `recipes` takes.
 #[derive(Debug, Args)]
@@ -39,15 +38,12 @@ Examples:
 
 /// Runs the verb.
 pub async fn run(context: Context, args: RecipesArgs) -> Result<Exit, anyhow::Error> {
-    let models = std::sync::Arc::new(crate::serve::models(&context.config)?);
-    let planning = crate::serve::planning(&context.config, models);
-    let planner = planning.planner(crate::clock::SystemClock.now().date(), LocalPaths::Any);
     let Some(name) = &args.name else {
-        let listed = planner.recipes(&args.repos)?;
+        let listed = planning::recipes(&context, &args.repos).await?;
         put_list(&context, &listed, args.json)?;
         return Ok(Exit::OK);
     };
-    let recipe = planner.recipe(name, &args.repos)?;
+    let recipe = planning::recipe(&context, name, &args.repos).await?;
     if args.toml {
         text::put(&recipe.text)?;
     } else if args.json {

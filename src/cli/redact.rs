@@ -8,7 +8,8 @@ use secrecy::SecretString;
 use crate::scan::secrets::{KnownSecrets, mask};
 
 /// Variables that hold secrets of ours.
-const VARIABLES: [&str; 3] = ["ANTHROPIC_API_KEY", "CODY_GITHUB_TOKEN", "GITHUB_TOKEN"];
+const VARIABLES: [&str; 4] =
+    ["ANTHROPIC_API_KEY", "CODY_GITHUB_TOKEN", "GITHUB_TOKEN", "CODY_TOKEN"];
 
 /// `text` without secrets.
 pub fn redacted(text: String) -> String {

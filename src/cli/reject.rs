@@ -20,7 +20,7 @@ pub struct RejectArgs {
 pub async fn run(context: Context, args: RejectArgs) -> Result<Exit, anyhow::Error> {
     let review = args.review.review(&context).await?;
     let (job, words) = (review.job, named(&review));
-    desk::record(&context.config, Wish::Reject(review)).await?;
+    desk::record(&context, Wish::Reject(review)).await?;
     eprintln!(
         "{words} is rejected. For another: {0} request-changes {1} --comment …, or {0} retry {1}",
         context.program,

@@ -16,7 +16,7 @@ pub struct ReportArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: ReportArgs) -> Result<Exit, anyhow::Error> {
-    let reading = Reading::open(&context.config.data_dir).await?;
+    let reading = Reading::open(&context).await?;
     let job = reading.read(&args.job).await?;
     report::write(&reading.app, &job, &mut text::Stdout).await?;
     Ok(Exit::OK)

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::desk::Desk;
+use super::following::follow;
 use super::review_args::{ReviewArgs, named};
-use super::run::follow;
 use super::{Context, Exit};
 use crate::api::control::Wish;
 
@@ -31,7 +31,7 @@ pub struct RequestChangesArgs {
 pub async fn run(context: Context, args: RequestChangesArgs) -> Result<Exit, anyhow::Error> {
     let review = args.review.review(&context).await?;
     let (job, words) = (review.job, named(&review));
-    let desk = Desk::open(&context.config).await?;
+    let desk = Desk::open(&context).await?;
     desk.ask(Wish::RequestChanges(review)).await?;
     eprintln!("{words} goes back to Claude.");
     follow(&context, desk, job, args.out.as_deref(), args.json).await

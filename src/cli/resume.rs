@@ -7,9 +7,9 @@ use clap::Args;
 use cody_events::ids::TargetNumber;
 
 use super::desk::Desk;
+use super::following::follow;
 use super::limits::LimitArgs;
 use super::reading::Reading;
-use super::run::follow;
 use super::{Context, Exit};
 use crate::api::control::Wish;
 use crate::job::{Rejection, RejectionCode};
@@ -40,8 +40,8 @@ pub struct ResumeArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: ResumeArgs) -> Result<Exit, anyhow::Error> {
-    let job = Reading::open(&context.config.data_dir).await?.find(&args.job).await?;
-    let desk = Desk::open(&context.config).await?;
+    let job = Reading::open(&context).await?.find(&args.job).await?;
+    let desk = Desk::open(&context).await?;
     let limits = args.limits.request();
     let is_plain = limits.is_empty() && args.target.is_none();
     let target = args.target.map(TargetNumber);

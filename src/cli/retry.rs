@@ -7,9 +7,9 @@ use clap::Args;
 use cody_events::ids::TargetNumber;
 
 use super::desk::Desk;
+use super::following::follow;
 use super::limits::LimitArgs;
 use super::reading::Reading;
-use super::run::follow;
 use super::{Context, Exit};
 use crate::api::control::Wish;
 
@@ -37,8 +37,8 @@ pub struct RetryArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: RetryArgs) -> Result<Exit, anyhow::Error> {
-    let job = Reading::open(&context.config.data_dir).await?.find(&args.job).await?;
-    let desk = Desk::open(&context.config).await?;
+    let job = Reading::open(&context).await?.find(&args.job).await?;
+    let desk = Desk::open(&context).await?;
     let targets = args.targets.iter().copied().map(TargetNumber).collect();
     desk.ask(Wish::Retry { job, targets, limits: args.limits.request() }).await?;
     follow(&context, desk, job, args.out.as_deref(), args.json).await

@@ -29,7 +29,7 @@ pub struct ReviewArgs {
 impl ReviewArgs {
     /// The review that they mean.
     pub async fn review(&self, context: &Context) -> Result<Review, anyhow::Error> {
-        let reading = Reading::open(&context.config.data_dir).await?;
+        let reading = Reading::open(context).await?;
         let read = reading.read(&self.job).await?;
         let number = self.number(&read)?;
         let target = read.target(number)?;

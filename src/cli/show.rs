@@ -21,7 +21,7 @@ pub struct ShowArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: ShowArgs) -> Result<Exit, anyhow::Error> {
-    let reading = Reading::open(&context.config.data_dir).await?;
+    let reading = Reading::open(&context).await?;
     let job = reading.read(&args.job).await?;
     let app = &reading.app;
     if args.json {
@@ -53,6 +53,10 @@ pub async fn run(context: Context, args: ShowArgs) -> Result<Exit, anyhow::Error
                 "   - {}\n",
                 text::printable(line.trim()).replace('\n', "\n     ")
             ))?;
+        }
+        if let Some(reason) = job.hold(app, target.number).await? {
+            let reason = text::printable(reason.trim()).replace('\n', "\n     ");
+            text::put(format_args!("   held for a person: {reason}\n"))?;
         }
     }
     let unfinished = job.state.targets.values().any(|target| target.outcome.is_none());

@@ -43,7 +43,7 @@ pub struct ThreadArgs {
 
 /// Runs the verb.
 pub async fn run(context: Context, args: ThreadArgs) -> Result<Exit, anyhow::Error> {
-    let reading = Reading::open(&context.config.data_dir).await?;
+    let reading = Reading::open(&context).await?;
     let job = reading.read(&args.job).await?;
     let app = &reading.app;
     job.target(args.target)?;

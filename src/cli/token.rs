@@ -8,13 +8,13 @@ use cody_events::system::Scope;
 use cody_events::time::Timestamp;
 use serde_json::json;
 
+use super::client::Client;
 use super::desk::{Neighbour, person};
 use super::{Context, Exit, text};
 use crate::api::access::door::{REVOKE, Revocation, TOKENS, TokenList};
 use crate::api::access::{Access, CreatedToken, Denied, NewToken, RevokedToken, Token};
 use crate::app::{App, AppError};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::Config;
 use crate::entropy::SystemEntropy;
 use crate::serve::STATES;
 use crate::store::side::SideTables;
@@ -73,8 +73,9 @@ struct CreateArgs {
     json: bool,
 }
 
-/// Who knows the tokens: the server that holds the data directory, or this process.
+/// Who knows the tokens: the server that was named or that holds the data directory, or this process.
 enum Keeper {
+    Far(Arc<Client>),
     Server(Neighbour),
     Own(Access),
 }
@@ -94,8 +95,9 @@ async fn create(context: &Context, args: CreateArgs) -> Result<Exit, anyhow::Err
         SystemClock.now().plus_millis(ms)
     });
     let wish = NewToken { name: args.name, scopes: args.scopes, expires_at };
-    let created: CreatedToken = match Keeper::find(&context.config).await? {
-        Keeper::Server(server) => server.post(TOKENS, &wish).await?,
+    let created: CreatedToken = match Keeper::find(context).await? {
+        Keeper::Far(client) => client.post(TOKENS, &wish).await?,
+        Keeper::Server(server) => server.client.post(TOKENS, &wish).await?,
         Keeper::Own(access) => access.create(wish, &person()).await.map_err(plain)?,
     };
     if args.json {
@@ -112,15 +114,7 @@ async fn create(context: &Context, args: CreateArgs) -> Result<Exit, anyhow::Err
 }
 
 async fn list(context: &Context, json: bool) -> Result<Exit, anyhow::Error> {
-    let tokens = match Neighbour::find(&context.config.data_dir).await {
-        Some(server) => server.get::<TokenList>(TOKENS).await?.tokens,
-        None => match SqliteLog::open_to_read(&context.config.data_dir) {
-            Ok(log) => open(log).await?.list(),
-            // Who has no log yet has no tokens, and has done nothing wrong.
-            Err(OpenError::Missing(_)) => Vec::new(),
-            Err(error) => return Err(error.into()),
-        },
-    };
+    let tokens = listed(context).await?;
     if json {
         for token in &tokens {
             text::put(format_args!("{}\n", serde_json::to_string(token)?))?;
@@ -138,9 +132,26 @@ async fn list(context: &Context, json: bool) -> Result<Exit, anyhow::Error> {
     Ok(Exit::OK)
 }
 
+async fn listed(context: &Context) -> Result<Vec<Token>, anyhow::Error> {
+    if let Some(client) = &context.far {
+        return Ok(client.get::<TokenList>(TOKENS).await?.tokens);
+    }
+    let dir = &context.config.data_dir;
+    if let Some(server) = Neighbour::find(dir).await {
+        return Ok(server.client.get::<TokenList>(TOKENS).await?.tokens);
+    }
+    match SqliteLog::open_to_read(dir) {
+        Ok(log) => Ok(open(log).await?.list()),
+        // Who has no log yet has no tokens, and has done nothing wrong.
+        Err(OpenError::Missing(_)) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 async fn revoke(context: &Context, wish: Revocation) -> Result<Exit, anyhow::Error> {
-    let revoked: RevokedToken = match Keeper::find(&context.config).await? {
-        Keeper::Server(server) => server.post(REVOKE, &wish).await?,
+    let revoked: RevokedToken = match Keeper::find(context).await? {
+        Keeper::Far(client) => client.post(REVOKE, &wish).await?,
+        Keeper::Server(server) => server.client.post(REVOKE, &wish).await?,
         Keeper::Own(access) => {
             access.revoke(&wish.token_id, &wish.reason, &person()).await.map_err(plain)?
         }
@@ -151,12 +162,16 @@ async fn revoke(context: &Context, wish: Revocation) -> Result<Exit, anyhow::Err
 }
 
 impl Keeper {
-    async fn find(config: &Config) -> Result<Self, anyhow::Error> {
-        if let Some(server) = Neighbour::find(&config.data_dir).await {
+    async fn find(context: &Context) -> Result<Self, anyhow::Error> {
+        if let Some(client) = &context.far {
+            return Ok(Self::Far(Arc::clone(client)));
+        }
+        let dir = &context.config.data_dir;
+        if let Some(server) = Neighbour::find(dir).await {
             return Ok(Self::Server(server));
         }
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        Ok(Self::Own(open(SqliteLog::open(&config.data_dir, clock, entropy)?).await?))
+        Ok(Self::Own(open(SqliteLog::open(dir, clock, entropy)?).await?))
     }
 }
 

@@ -110,7 +110,7 @@ struct UsageJson<'a> {
 /// Runs the verb.
 pub async fn run(context: Context, args: UsageArgs) -> Result<Exit, anyhow::Error> {
     let minutes = Some(context.config.usage.minutes_saved).filter(|minutes| *minutes > 0);
-    let found = match Reading::open(&context.config.data_dir).await {
+    let found = match Reading::open(&context).await {
         Ok(reading) => find(&reading, &args).await?,
         // Who has no log yet has used nothing, and has done nothing wrong.
         Err(error) if matches!(error.downcast_ref(), Some(OpenError::Missing(_))) => {

@@ -3,6 +3,7 @@
 //! accepted is for `job` to say.
 
 mod limits;
+mod planned;
 pub mod recipes;
 mod request;
 
@@ -19,6 +20,7 @@ use crate::job::{Rejection, RejectionCode};
 use crate::scan::secrets::{self, KnownSecrets};
 
 pub use limits::LimitsRequest;
+pub use planned::{PlannedJob, PlannedTarget};
 pub use recipes::{Library, Listed, Recipe};
 pub use request::JobRequest;
 

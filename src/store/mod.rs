@@ -106,13 +106,16 @@ pub enum LogError {
         "the log is damaged at {place}: {what}; nothing is decided on it, put a backup in its place"
     )]
     Damaged { place: String, what: String },
+    /// It is another's, who does not let it be read, or not so.
+    #[error("{0}")]
+    Closed(String),
 }
 
 impl LogError {
     /// Whether no other time would do.
     pub fn is_broken(&self) -> bool {
         match self {
-            Self::Rejected { .. } | Self::Damaged { .. } => true,
+            Self::Rejected { .. } | Self::Damaged { .. } | Self::Closed(_) => true,
             Self::Unavailable(_) => false,
         }
     }

@@ -44,6 +44,10 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+fn said_out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 async fn show(world: &World) -> serde_json::Value {
     json(ok(&world.run(&["show", "latest", "--json"]).await))
 }
@@ -161,6 +165,13 @@ async fn the_others_follow_an_approved_pilot_and_an_outlier_is_held() {
     {
         assert!(reason.comment.contains(words), "{}", reason.comment);
     }
+    // Whoever looks what waits finds it, with the reason.
+    let waiting = json(ok(&world.run(&["inbox", "--json"]).await));
+    assert_eq!((&waiting["target"], &waiting["delivery"]), (&3.into(), &"held".into()));
+    assert_eq!(waiting["diff_hash"], show(&world).await["targets"][2]["diff_hash"]);
+    let shown = world.run(&["show"]).await;
+    assert!(said_out(&shown).contains("held for a person: "), "{}", said_out(&shown));
     ok(&world.run(&["approve", "latest", "--target", "3"]).await);
     assert_eq!(show(&world).await["status"], "succeeded");
+    assert_eq!(said_out(&world.run(&["inbox"]).await), "Nothing waits for you.\n");
 }

@@ -105,7 +105,7 @@ pub const BENT: &[(&str, &str, &str)] = &[
     ("src/api/graphql/news.rs", "store", "one reader follows the log for all who follow a job"),
     ("src/api/graphql/types/block.rs", "claude", "what was said stands in Claude's blocks"),
     ("src/api/access/", "store", "hashes of tokens are a side table, and the door looks them up"),
-    ("src/api/reading.rs", "store", "a job at a glance stands in the views, which live there"),
+    ("src/api/reading/mod.rs", "store", "a job at a glance stands in the views, which live there"),
     ("src/api/words.rs", "scan", "what does not show is written out in one way"),
     ("src/api/downloads/markdown.rs", "scan", "texts of others are fenced and shown in one way"),
     (

@@ -247,6 +247,47 @@ async fn the_command_lines_door_asks_for_the_same_scopes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_reads_jobs_and_nothing_else() {
+    let server = served();
+    let questions = [
+        json!("head"),
+        json!({ "jobs": { "limit": 1_000_000 } }),
+        json!({ "inbox": { "limit": 5 } }),
+        json!({ "named": { "text": "latest" } }),
+        json!({ "glance": { "job": JOB } }),
+        json!("uncounted"),
+        json!({ "events": { "job": JOB, "from_version": 1, "limit": 9 } }),
+        json!({ "recipes": { "repositories": [] } }),
+        json!({ "recipe": { "name": "fix-lint", "repositories": [] } }),
+    ];
+    let ask = async |token: &str, question: &Value| {
+        server.post("/reading/v1", token, question).send().await.unwrap()
+    };
+    for question in &questions {
+        assert_eq!(ask("", question).await.status(), 401, "{question}");
+    }
+    for scope in ["read", "run", "approve", "admin"] {
+        let (token, _) = server.place.token(scope, &[scope]);
+        for question in &questions {
+            assert_eq!(ask(&token, question).await.status(), 200, "{question} with {scope}");
+        }
+    }
+    let (reader, _) = server.place.token("reader", &["read"]);
+    // Whoever only reads plans nothing, and lists nothing of the server's disk.
+    let plan = json!({ "plan": { "request": { "prompt": "x", "repositories": ["a/b"] } } });
+    let refused: Value = ask(&reader, &plan).await.json().await.unwrap();
+    assert_eq!(refused["code"], "forbidden");
+    let elsewhere = json!({ "recipes": { "repositories": ["/"] } });
+    let refused: Value = ask(&reader, &elsewhere).await.json().await.unwrap();
+    assert_eq!(refused["code"], "path-not-allowed");
+    // The log holds tokens and epochs as well, and none of their payloads comes out here.
+    let all: Vec<u64> = (0..40).collect();
+    let answer = ask(&reader, &json!({ "payloads": { "positions": all } })).await;
+    let payloads: Vec<Option<String>> = answer.json().await.unwrap();
+    assert_eq!(payloads, vec![None; 40]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_request_is_not_many_and_costs_what_it_asks_for() {
     let server = served();
     let (token, _) = server.place.token("admin", &["admin"]);

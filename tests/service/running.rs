@@ -49,7 +49,12 @@ impl Drop for Running {
 impl Running {
     /// Starts one in `world`, with these variables.
     pub async fn start(world: &World, variables: &[(&str, &str)]) -> Self {
-        let mut command = world.command(&["serve", "--listen", "127.0.0.1:0"]);
+        Self::start_on(world, "127.0.0.1:0", variables).await
+    }
+
+    /// The same at this address.
+    pub async fn start_on(world: &World, address: &str, variables: &[(&str, &str)]) -> Self {
+        let mut command = world.command(&["serve", "--listen", address]);
         command.env("CODY_LEASE_MS", "2000").env("CODY_HEARTBEAT_MS", "300");
         command.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

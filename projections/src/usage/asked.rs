@@ -8,6 +8,7 @@ use cody_events::thread::Usage;
 use cody_events::time::Day;
 use rusqlite::types::{ToSqlOutput, Value};
 use rusqlite::{Connection, Row, ToSql};
+use serde::{Deserialize, Serialize};
 
 use super::figures::{COLUMNS, Figure};
 use crate::columns::count;
@@ -16,7 +17,7 @@ use crate::columns::count;
 pub const MOST_ROWS: u32 = 1_000;
 
 /// By what figures are told apart.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Group {
     /// By nothing: one row, also if there is nothing to count.
     #[default]
@@ -28,7 +29,7 @@ pub enum Group {
 }
 
 /// What is asked. The default asks for everything in one row.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageQuery {
     pub group: Group,
     /// The first day.
@@ -46,7 +47,7 @@ pub struct UsageQuery {
 }
 
 /// What a row is about.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum UsageKey {
     #[default]
     Total,
@@ -73,7 +74,7 @@ impl Rate {
 }
 
 /// Usage and success of what a key stands for. The default is that of nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageRow {
     pub key: UsageKey,
     pub known_micros: u64,

@@ -7,7 +7,7 @@ use super::errors::{UserError, of_control};
 use super::services::{caller, services};
 use super::types::scalars::Long;
 use super::types::words::{Effort, PathClass, Policy, TargetKind};
-use crate::plan::JobRequest;
+use crate::plan::{JobRequest, PlannedJob as Planned};
 
 /// A job as it is asked for.
 #[derive(Debug, Clone, InputObject)]
@@ -185,20 +185,18 @@ pub async fn plan(context: &Context<'_>, input: PlanJobInput) -> Result<JobPlan,
             });
         }
     };
-    let count = planned.targets.len() as u64;
-    let each = planned.limits.budget_micros.saturating_mul(count);
-    let most = planned.limits.job_budget_micros.map_or(each, |shared| shared.min(each));
-    let targets = (1..).zip(planned.targets).map(|(number, target)| PlannedTarget {
-        number: Long(number),
+    let planned = Planned::of(&planned);
+    let targets = planned.targets.into_iter().map(|target| PlannedTarget {
+        number: Long(target.number.into()),
         repository: target.repository,
         kind: target.kind.into(),
-        locator: target.location.locator,
+        locator: target.locator,
     });
     Ok(JobPlan {
         targets: targets.collect(),
         model: Some(planned.model),
-        floor_call_micros: Some(Long(planned.rules.floor_call_micros)),
-        most_micros: Some(Long(most)),
+        floor_call_micros: Some(Long(planned.floor_call_micros)),
+        most_micros: Some(Long(planned.most_micros)),
         user_errors: Vec::new(),
     })
 }

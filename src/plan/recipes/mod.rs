@@ -6,6 +6,7 @@ mod library;
 mod places;
 mod taken;
 mod variables;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -25,6 +26,7 @@ use variables::VariableForm;
 
 pub use library::{Library, Listed};
 pub use variables::{MAX_VALUE_BYTES, Variable, VariableKind};
+pub use written::Written;
 
 /// The largest file of a recipe.
 pub const MAX_RECIPE_BYTES: usize = 64 * 1024;
@@ -93,7 +95,7 @@ struct RecipeForm {
 }
 
 /// Where a recipe comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Source {
     /// A text that came with the request.

@@ -4,22 +4,31 @@
 //! The views are a little behind the log. A job is read as it stood at its last event that the views
 //! know, so that what the log and the views say of it fits together.
 
+mod door;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cody_events::diff::{DiffProduced, DiffProducedPayload};
+use cody_events::diff::{DiffProduced, DiffProducedPayload, TargetHeld};
 use cody_events::digest::Sha256;
 use cody_events::event::Event;
 use cody_events::ids::{JobId, TargetNumber};
 use cody_events::job::{Created, CreatedPayload, Location};
 use cody_events::outcome::TargetFinished;
+use cody_events::status::Delivery;
 use cody_events::time::Timestamp;
+use cody_projections::jobs;
 use cody_projections::overview::{self, JobOverview};
+use cody_projections::targets::{self, TargetRow};
+use cody_projections::usage::{self, UsageQuery, UsageRow};
+use serde::{Deserialize, Serialize};
 
 use crate::app::{App, AppError, Told};
 use crate::job::JobState;
 use crate::job::state::{Job, Target};
 use crate::store::views::{Views, ViewsError};
+
+pub use door::{MOST_BYTES, MOST_EVENTS, Question, ROUTE, ReadingDoor, router};
 
 /// The most events that are read together.
 pub const PAGE: usize = 200;
@@ -33,6 +42,20 @@ pub enum NoJob {
     Ambiguous(String, String),
     #[error("job {job} has no repository number {number}; it has {count}")]
     NoTarget { job: JobId, number: u32, count: usize },
+}
+
+impl NoJob {
+    /// The one job among `fits`, which [`JobReader::named`] found for `text`.
+    pub fn choose(text: &str, fits: &[JobId]) -> Result<JobId, Self> {
+        match fits {
+            [] => Err(Self::Unknown(text.to_owned())),
+            [id] => Ok(*id),
+            several => {
+                let names: Vec<String> = several.iter().take(5).map(ToString::to_string).collect();
+                Err(Self::Ambiguous(text.to_owned(), names.join(", ")))
+            }
+        }
+    }
 }
 
 /// Why a job could not be read.
@@ -54,14 +77,14 @@ pub struct JobReader {
 }
 
 /// A job as the views have it, and the event at which they do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Glance {
     pub overview: JobOverview,
     pub stand: Stand,
 }
 
 /// How far along a job's stream something stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stand {
     pub version: u64,
     /// The hash of the event there, and with it of all before.
@@ -98,6 +121,36 @@ impl JobReader {
         Ok(Glance { overview, stand })
     }
 
+    /// Up to `limit` jobs, newest first.
+    pub async fn jobs(&self, limit: u32) -> Result<Vec<JobOverview>, ReadError> {
+        Ok(self.views.read(move |views| overview::page(views, None, limit)).await?)
+    }
+
+    /// Up to `limit` targets that wait for a person's word, the longest wait first.
+    pub async fn inbox(&self, limit: u32) -> Result<Vec<TargetRow>, ReadError> {
+        Ok(self.views.read(move |views| targets::awaiting(views, limit)).await?)
+    }
+
+    /// A page of usage.
+    pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, ReadError> {
+        Ok(self.views.read(move |views| usage::over(views, &query)).await?)
+    }
+
+    /// How many jobs usage could not follow to their end.
+    pub async fn uncounted(&self) -> Result<usize, ReadError> {
+        let held = self.views.quarantined().await?;
+        Ok(held.iter().filter(|one| one.projection == usage::PROJECTION.name).count())
+    }
+
+    /// The jobs whose id begins or ends with `text`, a few at most; for `latest` the newest.
+    pub async fn named(&self, text: &str) -> Result<Vec<JobId>, ReadError> {
+        let (wanted, most) = match text {
+            "latest" => (String::new(), 1),
+            text => (text.to_lowercase(), 6),
+        };
+        Ok(self.views.read(move |views| jobs::named(views, &wanted, most)).await?)
+    }
+
     /// The job with its whole story.
     pub async fn read(&self, id: JobId) -> Result<ReadJob, ReadError> {
         self.read_at(self.glance(id).await?).await
@@ -105,6 +158,13 @@ impl JobReader {
 
     /// The job of `glance` with its story up to there.
     pub async fn read_at(&self, glance: Glance) -> Result<ReadJob, ReadError> {
+        ReadJob::at(&self.app, glance).await
+    }
+}
+
+impl ReadJob {
+    /// The job of `glance` with its story up to there, from the log of `app`.
+    pub async fn at(app: &App, glance: Glance) -> Result<Self, ReadError> {
         let Glance { overview, stand } = glance;
         let id = overview.job.job;
         let mut state = JobState::default();
@@ -112,7 +172,7 @@ impl JobReader {
         let mut latest_at = Timestamp(0);
         let mut after = 0;
         loop {
-            let page = page(&self.app, id, after, stand.version).await?;
+            let page = page(app, id, after, stand.version).await?;
             let Some(last) = page.last() else { break };
             (after, latest_at) = (last.recorded.version, last.recorded.recorded_at);
             for told in page {
@@ -125,10 +185,10 @@ impl JobReader {
         let unknown = || NoJob::Unknown(id.to_string());
         let first: &Told = events.first().ok_or_else(unknown)?;
         let Event::Created(created) = first.event.clone() else { return Err(unknown().into()) };
-        let request = self.app.payload_of::<Created>(first.recorded.position).await?;
+        let request = app.payload_of::<Created>(first.recorded.position).await?;
         let request = request.unwrap_or_else(|| removed(&created));
         let state = state.job.ok_or_else(unknown)?;
-        Ok(ReadJob { id, overview, stand, state, created, request, events, latest_at })
+        Ok(Self { id, overview, stand, state, created, request, events, latest_at })
     }
 }
 
@@ -196,6 +256,18 @@ impl ReadJob {
         let Some(position) = position else { return Ok(Vec::new()) };
         let payload = app.payload_of::<TargetFinished>(position).await?;
         Ok(payload.map(|payload| payload.evidence).unwrap_or_default())
+    }
+
+    /// Why the target's diff is held for a person, if it is.
+    pub async fn hold(&self, app: &App, target: TargetNumber) -> Result<Option<String>, AppError> {
+        let overview = self.overview.targets.iter().find(|one| one.target.target == target);
+        if overview.is_none_or(|one| one.target.delivery != Delivery::Held) {
+            return Ok(None);
+        }
+        let position = self
+            .latest(|event| matches!(event, Event::TargetHeld(held) if held.0.target == target));
+        let Some(position) = position else { return Ok(None) };
+        Ok(app.payload_of::<TargetHeld>(position).await?.map(|payload| payload.comment))
     }
 
     /// The facts of the target's latest diff, and where it stands in the log.

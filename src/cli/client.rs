@@ -1,0 +1,229 @@
+//! The other end of a server's doors for the command line: what it asks, over HTTP, of the server
+//! beside it or of one far away.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::desk::person;
+use crate::api::access::ACTOR_HEADER;
+use crate::api::control::{Done, Letter, ROUTE, Wish};
+use crate::api::reading::{self, Question};
+use crate::job::Rejection;
+use crate::wire::{Refusal, Secret};
+
+/// How long a server may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a job is asked for whose answer did not come; the server makes it once.
+const CREATE_TRIES: u32 = 3;
+/// How long it is waited between.
+const CREATE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Asks one server.
+#[derive(Debug)]
+pub struct Client {
+    url: String,
+    token: Secret,
+    http: reqwest::Client,
+}
+
+/// Why a server did not do what it was asked. A no of the rules is a [`Rejection`] instead.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("`{0}` is no address of a server; write it as https://cody.example.org")]
+    BadUrl(String),
+    #[error(
+        "the server at {0} asks for a token: set CODY_TOKEN to one that `cody-batch token create` made there"
+    )]
+    NoToken(String),
+    #[error("this verb is about the machine on which it is typed; leave out --server")]
+    NotThere,
+    #[error(
+        "the server at {url} does not answer; see whether it runs, and whether this is its address"
+    )]
+    Silent {
+        url: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    /// It does not know the token, or the token may not do this.
+    #[error("{0}")]
+    Denied(String),
+    #[error("the server at {url} could not do it: {message}")]
+    Failed { url: String, message: String },
+    #[error(
+        "what answers at {url} is no server of Cody Batch {version}, which this command line is: {why}",
+        version = env!("CARGO_PKG_VERSION")
+    )]
+    Strange { url: String, why: String },
+}
+
+impl ClientError {
+    /// Whether other words on the command line, or in the environment, would have helped.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::BadUrl(_) | Self::NoToken(_) | Self::NotThere | Self::Denied(_) => true,
+            Self::Silent { .. } | Self::Failed { .. } | Self::Strange { .. } => false,
+        }
+    }
+
+    /// Whether another time would do.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Silent { .. } | Self::Failed { .. } => true,
+            Self::BadUrl(_)
+            | Self::NoToken(_)
+            | Self::NotThere
+            | Self::Denied(_)
+            | Self::Strange { .. } => false,
+        }
+    }
+}
+
+impl Client {
+    /// A client of the server at `url`, by `token`.
+    pub fn new(url: &str, token: Secret) -> Result<Self, ClientError> {
+        let bad = || ClientError::BadUrl(url.to_owned());
+        let parsed: reqwest::Url = url.parse().map_err(|_| bad())?;
+        let is_web = matches!(parsed.scheme(), "http" | "https") && parsed.has_host();
+        if !is_web || !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(bad());
+        }
+        let mut builder = reqwest::Client::builder()
+            // A redirect would take the token, and the wish, to somebody else.
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .timeout(PATIENCE);
+        if is_loopback(&parsed) {
+            builder = builder.no_proxy();
+        }
+        let http = builder
+            .build()
+            .map_err(|source| ClientError::Silent { url: url.to_owned(), source })?;
+        let url = parsed.as_str().trim_end_matches('/').to_owned();
+        Ok(Self { url, token, http })
+    }
+
+    /// Where the server listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether the server is on this machine.
+    pub fn is_near(&self) -> bool {
+        self.url.parse().is_ok_and(|url| is_loopback(&url))
+    }
+
+    /// Whether what is said can be heard on the way.
+    pub fn is_overheard(&self) -> bool {
+        self.url.starts_with("http://") && !self.is_near()
+    }
+
+    /// Has it carry out `wish`.
+    pub async fn ask(&self, wish: Wish) -> Result<Done, anyhow::Error> {
+        let tries = if matches!(wish, Wish::Create { .. }) { CREATE_TRIES } else { 1 };
+        let letter = Letter { actor: person().actor, wish };
+        for _ in 1..tries {
+            match self.post(ROUTE, &letter).await {
+                Err(error) if is_silent(&error) => tokio::time::sleep(CREATE_PAUSE).await,
+                done => return done,
+            }
+        }
+        self.post(ROUTE, &letter).await
+    }
+
+    /// What it answers to `question`.
+    pub async fn answer<A: DeserializeOwned>(
+        &self,
+        question: &Question,
+    ) -> Result<A, anyhow::Error> {
+        self.post(reading::ROUTE, question).await
+    }
+
+    /// Reads what is at `route`.
+    pub async fn get<A: DeserializeOwned>(&self, route: &str) -> Result<A, anyhow::Error> {
+        self.send(self.http.get(format!("{}{route}", self.url))).await
+    }
+
+    /// Posts `message` to `route`.
+    pub async fn post<M: Serialize, A: DeserializeOwned>(
+        &self,
+        route: &str,
+        message: &M,
+    ) -> Result<A, anyhow::Error> {
+        self.send(self.http.post(format!("{}{route}", self.url)).json(message)).await
+    }
+
+    async fn send<A: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<A, anyhow::Error> {
+        let request = request.bearer_auth(self.token.expose());
+        let silent = |source| ClientError::Silent { url: self.url.clone(), source };
+        let answer = request.header(ACTOR_HEADER, person().actor).send().await.map_err(silent)?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(silent)?;
+        let strange = |why: String| ClientError::Strange { url: self.url.clone(), why };
+        if status.is_success() {
+            return Ok(serde_json::from_str(&text).map_err(|error| strange(error.to_string()))?);
+        }
+        if let Ok(no) = serde_json::from_str::<Rejection>(&text) {
+            return Err(no.into());
+        }
+        let Ok(Refusal { message, .. }) = serde_json::from_str::<Refusal>(&text) else {
+            return Err(strange(format!("it says {status}")).into());
+        };
+        Err(match status.as_u16() {
+            401 | 403 => ClientError::Denied(message),
+            _ => ClientError::Failed { url: self.url.clone(), message },
+        }
+        .into())
+    }
+}
+
+fn is_silent(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ClientError::Silent { .. }))
+}
+
+fn is_loopback(url: &reqwest::Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(url: &str) -> Result<Client, ClientError> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Client::new(url, Secret::new("x"))
+    }
+
+    #[test]
+    fn addresses_are_of_the_web_and_carry_no_credentials() {
+        for url in ["cody.example.org", "cody:8080", "ftp://a", "https://me:it@a", "https://", ""] {
+            assert!(matches!(client(url), Err(ClientError::BadUrl(_))), "{url}");
+        }
+        assert_eq!(client("https://cody.example.org/").unwrap().url(), "https://cody.example.org");
+    }
+
+    #[test]
+    fn who_could_listen_in_is_known_from_the_address() {
+        let cases = [
+            ("http://127.0.0.1:8080", true, false),
+            ("http://[::1]:8080", true, false),
+            ("http://localhost:8080", true, false),
+            ("http://10.0.0.7:8080", false, true),
+            ("http://127.0.0.1.example.org", false, true),
+            ("https://cody.example.org", false, false),
+        ];
+        for (url, is_near, is_overheard) in cases {
+            let client = client(url).unwrap();
+            assert_eq!((client.is_near(), client.is_overheard()), (is_near, is_overheard), "{url}");
+        }
+    }
+}
