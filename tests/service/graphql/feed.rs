@@ -2,11 +2,12 @@
 //! this very test program, asked for the one test here, which does nothing unless `CODY_FEED` tells it
 //! what to do. The events are of real kinds and go through the real store.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cody_batch::clock::SystemClock;
 use cody_batch::config::Config;
@@ -44,8 +45,19 @@ pub struct Order {
 enum Said {
     /// Where it listens, and where its log ends.
     Ready { url: String, head: u64 },
-    /// Where its log ends now, and how many milliseconds that took.
-    Fed { head: u64, ms: u64 },
+    /// What it wrote.
+    Fed(Fed),
+}
+
+/// What the process wrote.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Fed {
+    /// Where its log ends.
+    pub head: u64,
+    /// How long it took, in milliseconds.
+    ms: u64,
+    /// When the writer of each event was told that it is on disk, in microseconds since 1970.
+    pub told_at: BTreeMap<u64, u64>,
 }
 
 /// The process.
@@ -108,10 +120,11 @@ impl Feed {
         writeln!(self.input).unwrap();
     }
 
-    /// Waits until all is written: where the log ends then, and the events a second.
-    pub fn fed(&mut self) -> (u64, u64) {
-        let Said::Fed { head, ms } = self.hear() else { panic!("it was fed before") };
-        (head, (head - self.start) * 1_000 / ms.max(1))
+    /// Waits until all is written: what that is, and the events a second.
+    pub fn fed(&mut self) -> (Fed, u64) {
+        let Said::Fed(fed) = self.hear() else { panic!("it was fed before") };
+        let rate = (fed.head - self.start) * 1_000 / fed.ms.max(1);
+        (fed, rate)
     }
 
     /// The memory that the process has in use, in KiB.
@@ -150,9 +163,9 @@ async fn as_ordered() {
     say(&Said::Ready { url: format!("http://{}", server.address), head });
     listen_on().await;
     let began = Instant::now();
-    write(&server.log, order).await;
+    let told_at = write(&server.log, order).await;
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap();
-    say(&Said::Fed { head: server.log.head().await.unwrap().position, ms });
+    say(&Said::Fed(Fed { head: server.log.head().await.unwrap().position, ms, told_at }));
     listen_on().await;
 }
 
@@ -183,7 +196,8 @@ async fn prepare(data: &Path, order: Order) {
 }
 
 /// Writes what happens, each event in a command of its own, until each busy job had its events.
-async fn write(log: &Arc<SqliteLog>, order: Order) {
+async fn write(log: &Arc<SqliteLog>, order: Order) -> BTreeMap<u64, u64> {
+    let mut told_at = BTreeMap::new();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for number in 0..order.events_a_job {
@@ -196,11 +210,13 @@ async fn write(log: &Arc<SqliteLog>, order: Order) {
         };
         let appends = (0..order.busy_jobs)
             .map(|job| append(log, job, u128::from(number) + 1, vec![new(&step)]));
-        futures_util::future::join_all(appends).await;
+        told_at.extend(futures_util::future::join_all(appends).await);
     }
+    told_at
 }
 
-async fn append(log: &SqliteLog, number: u128, command: u128, events: Vec<NewEvent>) {
+/// Appends; answers with the last position and when it was told.
+async fn append(log: &SqliteLog, number: u128, command: u128, events: Vec<NewEvent>) -> (u64, u64) {
     let append = Append {
         stream: job(number).stream(),
         expected: Expected::Any,
@@ -211,7 +227,16 @@ async fn append(log: &SqliteLog, number: u128, command: u128, events: Vec<NewEve
         unique_key: None,
         events,
     };
-    assert!(matches!(log.append(append).await, Ok(Appended::Appended { .. })));
+    match log.append(append).await {
+        Ok(Appended::Appended { last_position, .. }) => (last_position, now_micros()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Microseconds since 1970.
+pub fn now_micros() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_micros()).unwrap()
 }
 
 fn new(step: &Step) -> NewEvent {

@@ -56,7 +56,8 @@ async fn foreign_clients_lose_and_repeat_nothing_when_their_connections_break() 
         .collect();
     feed.begin();
     let (feed, head, rate) = tokio::task::spawn_blocking(move || {
-        let (head, rate) = feed.fed();
+        let (fed, rate) = feed.fed();
+        let head = fed.head;
         (feed, head, rate)
     })
     .await
