@@ -11,12 +11,15 @@ use crate::api::access::ACTOR_HEADER;
 use crate::api::control::{Done, Letter, ROUTE, Wish};
 use crate::api::reading::{self, Question};
 use crate::job::Rejection;
+use crate::store::MAX_PAYLOAD_BYTES;
 use crate::wire::{Refusal, Secret};
 
 /// How long a server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The most bytes of an answer: one large payload, written as JSON.
+const MAX_ANSWER_BYTES: usize = 2 * MAX_PAYLOAD_BYTES;
 /// How often a job is asked for whose answer did not come; the server makes it once.
 const CREATE_TRIES: u32 = 3;
 /// How long it is waited between.
@@ -163,17 +166,24 @@ impl Client {
     ) -> Result<A, anyhow::Error> {
         let request = request.bearer_auth(self.token.expose());
         let silent = |source| ClientError::Silent { url: self.url.clone(), source };
-        let answer = request.header(ACTOR_HEADER, person().actor).send().await.map_err(silent)?;
+        let mut answer =
+            request.header(ACTOR_HEADER, person().actor).send().await.map_err(silent)?;
         let status = answer.status();
-        let text = answer.text().await.map_err(silent)?;
         let strange = |why: String| ClientError::Strange { url: self.url.clone(), why };
-        if status.is_success() {
-            return Ok(serde_json::from_str(&text).map_err(|error| strange(error.to_string()))?);
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(silent)? {
+            if body.len() + piece.len() > MAX_ANSWER_BYTES {
+                return Err(strange(format!("its answer is over {MAX_ANSWER_BYTES} bytes")).into());
+            }
+            body.extend_from_slice(&piece);
         }
-        if let Ok(no) = serde_json::from_str::<Rejection>(&text) {
+        if status.is_success() {
+            return Ok(serde_json::from_slice(&body).map_err(|error| strange(error.to_string()))?);
+        }
+        if let Ok(no) = serde_json::from_slice::<Rejection>(&body) {
             return Err(no.into());
         }
-        let Ok(Refusal { message, .. }) = serde_json::from_str::<Refusal>(&text) else {
+        let Ok(Refusal { message, .. }) = serde_json::from_slice::<Refusal>(&body) else {
             return Err(strange(format!("it says {status}")).into());
         };
         Err(match status.as_u16() {

@@ -4,6 +4,7 @@ mod answers;
 mod crowd;
 mod feed;
 mod programs;
+mod lists;
 mod resuming;
 mod schema;
 

@@ -24,6 +24,10 @@ const PAGE: usize = 500;
 /// How long a log that cannot be read is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a list of jobs is left as it is after it was told of changes: nobody reads faster, and each
+/// look at the log is one for each who follows.
+const GATHER: Duration = Duration::from_millis(100);
+
 /// Events that were read together.
 type Page = Result<Vec<Recorded>, Error>;
 
@@ -66,7 +70,7 @@ impl Subscription {
                 let news = context.data::<Arc<News>>()?;
                 pages_of_job(app, news, job, cursor).await?.boxed()
             }
-            None => pages(app, cursor).boxed(),
+            None => pages(app, cursor, Duration::ZERO).boxed(),
         };
         let is_seen = move |event: &Recorded| match job {
             Some(_) => true,
@@ -84,7 +88,8 @@ impl Subscription {
         }))
     }
 
-    /// Jobs that something happened to, for lists: one entry a job for whatever came at once.
+    /// Jobs that something happened to, for lists: one entry a job for whatever came within a tenth of a
+    /// second.
     async fn jobs_changed(
         &self,
         context: &Context<'_>,
@@ -92,7 +97,7 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<JobChange, Error>> + use<>, Error> {
         allowed(context, Scope::Read)?;
         let cursor = start(context, after).await?;
-        let pages = pages(Arc::clone(app(context)?), cursor);
+        let pages = pages(Arc::clone(app(context)?), cursor, GATHER);
         Ok(pages.flat_map(|page| {
             let changes: Vec<Result<JobChange, Error>> = match page {
                 Ok(events) => latest(&events).into_iter().map(Ok).collect(),
@@ -137,17 +142,20 @@ async fn start(context: &Context<'_>, after: Option<Position>) -> Result<Cursor,
     }
 }
 
-/// Pages of the log after `cursor`, for ever. Whoever is slow holds one page and no more: the next is
-/// read when they have taken it.
-fn pages(app: Arc<App>, cursor: Cursor) -> impl Stream<Item = Page> + Send + use<> {
+/// Pages of the log after `cursor`, for ever, with a `gap` between two. Whoever is slow holds one page
+/// and no more: the next is read when they have taken it.
+fn pages(app: Arc<App>, cursor: Cursor, gap: Duration) -> impl Stream<Item = Page> + Send + use<> {
     let followed = app.log().subscribe(cursor);
-    futures_util::stream::unfold(Some(followed), move |followed| {
+    futures_util::stream::unfold(Some((followed, Duration::ZERO)), move |state| {
         let app = Arc::clone(&app);
         async move {
-            let mut followed = followed?;
+            let (mut followed, wait) = state?;
+            if !wait.is_zero() {
+                app.clock().sleep(wait).await;
+            }
             loop {
                 match followed.next_page().await {
-                    Ok(page) => return Some((Ok(page), Some(followed))),
+                    Ok(page) => return Some((Ok(page), Some((followed, gap)))),
                     Err(LogError::Unavailable(_)) => {
                         app.clock().sleep(PAUSE).await;
                     }
