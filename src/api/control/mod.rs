@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cody_events::digest::Sha256;
 use cody_events::ids::{CommandId, JobId, TargetNumber};
-use cody_events::job::By;
+use cody_events::job::{By, Limits};
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, AppError, Asker, Executed, UniqueKey};
@@ -37,7 +37,7 @@ pub enum Wish {
         job: JobId,
         target: Option<TargetNumber>,
     },
-    /// With limits, they change first.
+    /// With limits, they change as well, and what the old ones stopped goes on.
     Resume {
         job: JobId,
         target: Option<TargetNumber>,
@@ -158,11 +158,11 @@ impl Control {
                 last.execute(job, command).await
             }
             Wish::Resume { job, target, limits } => {
-                let changed = self.change_limits(job, &limits, asker).await?;
-                let reason = String::new();
-                let command = Command::ResumeJob { target, by: By::Person, reason };
-                let resumed = last.execute(job, command).await?;
-                Ok(Done { is_new: changed || resumed.is_new, ..resumed })
+                let limits = self.limits(job, &limits).await?;
+                let floor_call_micros = self.floor_call_micros(job).await?;
+                let (by, reason) = (By::Person, String::new());
+                let command = Command::ResumeJob { target, limits, floor_call_micros, by, reason };
+                last.execute(job, command).await
             }
             Wish::Cancel { job, reason } => {
                 let done = self.intake.cancel(job, By::Person, &reason, asker).await?;
@@ -174,11 +174,7 @@ impl Control {
                 Ok(Done { job, is_new: false, position })
             }
             Wish::Retry { job, targets, limits } => {
-                let state = self.state(job).await?;
-                let limits = match limits.is_empty() {
-                    true => None,
-                    false => Some(limits.over(&state.limits).map_err(AppError::from)?),
-                };
+                let limits = self.limits(job, &limits).await?;
                 let floor_call_micros = self.floor_call_micros(job).await?;
                 let (by, reason) = (By::Person, String::new());
                 let command =
@@ -250,22 +246,17 @@ impl Control {
         })))
     }
 
-    /// Lays new limits over the job's; whether that changed anything.
-    async fn change_limits(
+    /// The limits that are asked for, laid over the job's; nothing if none are.
+    async fn limits(
         &self,
         job: JobId,
-        limits: &LimitsRequest,
-        asker: &Asker,
-    ) -> Result<bool, ControlError> {
-        if limits.is_empty() {
-            return Ok(false);
-        }
+        asked: &LimitsRequest,
+    ) -> Result<Option<Limits>, ControlError> {
         let state = self.state(job).await?;
-        let limits = limits.over(&state.limits).map_err(AppError::from)?;
-        let floor_call_micros = self.floor_call_micros(job).await?;
-        let (by, reason) = (By::Person, String::new());
-        let command = Command::ChangeLimits { limits, floor_call_micros, by, reason };
-        Ok(self.execute(job, command, asker).await?.is_new)
+        if asked.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(asked.over(&state.limits).map_err(AppError::from)?))
     }
 
     /// The worst price of the smallest call of a job.
@@ -286,16 +277,6 @@ impl Control {
             ))
         };
         Ok(self.app.state(job).await?.job.ok_or_else(unknown)?)
-    }
-
-    async fn execute(
-        &self,
-        job: JobId,
-        command: Command,
-        asker: &Asker,
-    ) -> Result<Done, ControlError> {
-        let id = self.app.new_command_id();
-        Ok(told(&self.app.execute(job, id, command, asker).await?))
     }
 
     /// What plans a job for a door that may name `paths`.
