@@ -16,9 +16,9 @@ use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::job::{Command, Decision, JobState, Rejection, decide};
+use crate::job::{Command, Decision, JobState, Rejection, RejectionCode, decide};
 use crate::store::views::{Views, ViewsError};
-use crate::store::{Append, Appended, Expected, Log, LogError};
+use crate::store::{Append, Appended, Expected, KEY_REUSED, Log, LogError};
 
 pub use crate::store::UniqueKey;
 
@@ -211,30 +211,27 @@ impl App {
             self.catch_up(job, &mut state).await?;
             let drafts = match decide(&state, &command) {
                 Decision::Events(drafts) => drafts,
-                Decision::AlreadyRecorded => {
+                Decision::AlreadyRecorded if key.is_none() => {
                     return Ok(Executed {
                         is_new: false,
                         position: self.log.head().await?.position,
                         job,
                     });
                 }
-                // What a command made may be why it is refused when it comes again.
+                // Nothing is added, but the key is used: else it could do something later.
+                Decision::AlreadyRecorded => Vec::new(),
                 Decision::Rejected(rejection) => {
-                    let first = self.log.find_event(EventId::derived(id, 0)).await?;
-                    return match first.filter(|event| event.stream == job.stream()) {
-                        Some(event) => {
-                            Ok(Executed { is_new: false, position: event.position, job })
-                        }
-                        None => Err(rejection.into()),
-                    };
+                    let before = self.done_before(job, id, key.as_ref()).await?;
+                    return before.ok_or_else(|| rejection.into());
                 }
             };
+            let is_new = !drafts.is_empty();
             let append = self.new_append(job, id, &state, &drafts, asker, key.clone())?;
             let appended;
             (state, appended) = self.append(job, state, append, drafts).await?;
             match appended {
                 Appended::Appended { last_position, .. } => {
-                    return Ok(Executed { is_new: true, position: last_position, job });
+                    return Ok(Executed { is_new, position: last_position, job });
                 }
                 Appended::Duplicate { last_position, stream, .. } => {
                     let job = JobId::from_stream(&stream).unwrap_or(job);
@@ -245,6 +242,66 @@ impl App {
             }
         }
         Err(AppError::Contended(job))
+    }
+
+    /// Uses `key` up for a wish that changes nothing of `job`, and answers where the log ended then.
+    pub async fn use_key(
+        &self,
+        job: JobId,
+        key: UniqueKey,
+        asker: &Asker,
+    ) -> Result<Executed, AppError> {
+        let append = Append {
+            stream: job.stream(),
+            expected: Expected::Any,
+            command_id: key.command_id(),
+            actor: asker.actor.clone(),
+            door: asker.door,
+            correlation_id: Some(job.0),
+            unique_key: Some(key),
+            events: Vec::new(),
+        };
+        match self.log.append(append).await.map_err(told_as_no)? {
+            Appended::Appended { last_position: position, .. } => {
+                Ok(Executed { is_new: false, position, job })
+            }
+            Appended::Duplicate { last_position: position, stream, .. } => {
+                let job = JobId::from_stream(&stream).unwrap_or(job);
+                Ok(Executed { is_new: false, position, job })
+            }
+            // Any version is right.
+            Appended::Conflict { .. } => Err(AppError::Contended(job)),
+            Appended::Fenced { .. } => Err(AppError::Fenced),
+        }
+    }
+
+    /// What became of the wish that `key` was used for, if it is the same one; a no if it is another.
+    pub async fn find_key(&self, key: &UniqueKey) -> Result<Option<Executed>, AppError> {
+        let Some(used) = self.log.find_key(&key.actor, &key.key).await? else { return Ok(None) };
+        if used.request_digest != key.request_digest {
+            return Err(key_reused());
+        }
+        let position = used.last_position;
+        let job = JobId::from_stream(&used.stream);
+        Ok(job.map(|job| Executed { is_new: false, position, job }))
+    }
+
+    /// What became of the same command before: what it made may be why it is refused when it comes
+    /// again, and what others did since may be.
+    async fn done_before(
+        &self,
+        job: JobId,
+        id: CommandId,
+        key: Option<&UniqueKey>,
+    ) -> Result<Option<Executed>, AppError> {
+        if let Some(key) = key
+            && let Some(before) = self.find_key(key).await?
+        {
+            return Ok(Some(before));
+        }
+        let first = self.log.find_event(EventId::derived(id, 0)).await?;
+        let first = first.filter(|event| event.stream == job.stream());
+        Ok(first.map(|event| Executed { is_new: false, position: event.position, job }))
     }
 
     /// Carries out `command` however long the log takes nothing, because what it records was paid
@@ -377,6 +434,11 @@ impl App {
         }
     }
 
+    /// The id of the one command that `key` stands for; without one, an id that no other command has.
+    pub fn command_id(&self, key: Option<&UniqueKey>) -> CommandId {
+        key.map_or_else(|| self.new_command_id(), UniqueKey::command_id)
+    }
+
     /// A command id that no other command has.
     pub fn new_command_id(&self) -> CommandId {
         CommandId(self.entropy.uuid_v7(self.clock.now()))
@@ -482,8 +544,25 @@ impl App {
         let (state, appended) = tokio::spawn(append.instrument(span))
             .await
             .map_err(|_| LogError::Unavailable("the append was interrupted".to_owned()))?;
-        Ok((state, appended?))
+        Ok((state, appended.map_err(told_as_no)?))
     }
+}
+
+/// A key that was used for something else, at the same time as this, is a mistake of whoever asks.
+fn told_as_no(error: LogError) -> AppError {
+    match error {
+        LogError::Rejected { code: KEY_REUSED, .. } => key_reused(),
+        error => error.into(),
+    }
+}
+
+fn key_reused() -> AppError {
+    Rejection::new(
+        RejectionCode::KeyReused,
+        "This key was used for another request.",
+        "Use a key of its own for each request; a UUID is one.",
+    )
+    .into()
 }
 
 fn told(recorded: Recorded) -> Result<Told, DecodeError> {

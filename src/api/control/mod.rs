@@ -146,30 +146,33 @@ impl Control {
         key: Option<UniqueKey>,
     ) -> Result<Done, ControlError> {
         self.check_words(&wish).map_err(AppError::from)?;
-        let last = Last { control: self, asker, key };
+        let once = Once { control: self, asker, key };
         match wish {
             Wish::Create { job, request } => {
                 let planned = self.planner(paths).plan(&request).map_err(AppError::from)?;
-                self.create(job, planned, asker, last.key).await
+                self.create(job, planned, asker, once.key).await
             }
             Wish::Pause { job, target } => {
                 let reason = String::new();
                 let command = Command::PauseJob { target, by: By::Person, reason };
-                last.execute(job, command).await
+                once.execute(job, command).await
             }
             Wish::Resume { job, target, limits } => {
                 let limits = self.limits(job, &limits).await?;
                 let floor_call_micros = self.floor_call_micros(job).await?;
                 let (by, reason) = (By::Person, String::new());
                 let command = Command::ResumeJob { target, limits, floor_call_micros, by, reason };
-                last.execute(job, command).await
+                once.execute(job, command).await
             }
             Wish::Cancel { job, reason } => {
-                let done = self.intake.cancel(job, By::Person, &reason, asker).await?;
+                let done = self.intake.cancel(job, By::Person, &reason, asker, once.key).await?;
                 Ok(told(&done))
             }
             Wish::Attend { job } => {
                 self.state(job).await?;
+                if let Some(key) = once.key {
+                    return Ok(told(&self.app.use_key(job, key, asker).await?));
+                }
                 let position = self.app.log().head().await.map_err(AppError::from)?.position;
                 Ok(Done { job, is_new: false, position })
             }
@@ -179,20 +182,20 @@ impl Control {
                 let (by, reason) = (By::Person, String::new());
                 let command =
                     Command::RetryTargets { targets, limits, floor_call_micros, by, reason };
-                last.execute(job, command).await
+                once.execute(job, command).await
             }
             Wish::Approve(review) => {
-                last.execute(review.job, Command::ApproveDiff(seen(&review))).await
+                once.execute(review.job, Command::ApproveDiff(seen(&review))).await
             }
             Wish::Reject(review) => {
-                last.execute(review.job, Command::RejectDiff(seen(&review))).await
+                once.execute(review.job, Command::RejectDiff(seen(&review))).await
             }
             Wish::RequestChanges(review) => {
                 let command = self.changes(&review).await?;
-                last.execute(review.job, command).await
+                once.execute(review.job, command).await
             }
             Wish::Archive { job, archived } => {
-                last.execute(job, Command::ArchiveJob { archived, by: By::Person }).await
+                once.execute(job, Command::ArchiveJob { archived, by: By::Person }).await
             }
         }
     }
@@ -285,24 +288,18 @@ impl Control {
     }
 }
 
-/// The last command of a wish, which its key stands for.
-struct Last<'a> {
+/// The one command of a wish, which its key stands for.
+struct Once<'a> {
     control: &'a Control,
     asker: &'a Asker,
     key: Option<UniqueKey>,
 }
 
-impl Last<'_> {
+impl Once<'_> {
     async fn execute(self, job: JobId, command: Command) -> Result<Done, ControlError> {
-        // The same key asks for the same command, whatever the rules say by now.
-        let id = match &self.key {
-            Some(key) => {
-                let digest = key.request_digest.to_string();
-                CommandId::derived(&["key", &key.actor, &key.key, &digest])
-            }
-            None => self.control.app.new_command_id(),
-        };
-        Ok(told(&self.control.app.execute_once(job, id, command, self.asker, self.key).await?))
+        let app = &self.control.app;
+        let id = app.command_id(self.key.as_ref());
+        Ok(told(&app.execute_once(job, id, command, self.asker, self.key).await?))
     }
 }
 
