@@ -40,7 +40,7 @@ use crate::dispatch::{DispatchOptions, Dispatcher, LocalExecutor};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::git::{FetchLimits, GitError, PackStore, WalkBudget};
 use crate::intake::Intake;
-use crate::plan::{Library, Planning};
+use crate::plan::{Library, Planning, Words};
 use crate::pulse::{Pulse, Sources};
 use crate::scan::secrets::KnownSecrets;
 use crate::store::leases::Leases;
@@ -198,8 +198,9 @@ impl Server {
         let app = App::new(as_log, clock, Arc::clone(&entropy), STATES);
         let app = Arc::new(app.as_sole_writer().with_views(Arc::clone(&views)));
         let credential = entropy.secret();
-        let access = Access::open(Arc::clone(&app), Arc::clone(&side), Some(&credential)).await?;
-        let access = Arc::new(access);
+        let access =
+            Access::open(Arc::clone(&app), Arc::clone(&side), words(config), Some(&credential));
+        let access = Arc::new(access.await?);
         if let Some(address) = listen.filter(is_beyond)
             && !access.has_live_tokens()
         {
@@ -479,6 +480,11 @@ fn dispatch_options(config: &Config) -> DispatchOptions {
 /// The credentials that this server was given.
 pub fn known_secrets(config: &Config) -> KnownSecrets {
     KnownSecrets::new(config.claude.api_key.iter().chain(&config.git.github_token))
+}
+
+/// What looks at texts that people write.
+pub fn words(config: &Config) -> Words {
+    Words::new(config.claude.api_key.iter().chain(&config.git.github_token))
 }
 
 /// What a base may weigh.

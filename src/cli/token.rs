@@ -16,7 +16,7 @@ use crate::app::{App, AppError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::entropy::SystemEntropy;
-use crate::serve::STATES;
+use crate::serve::{STATES, words};
 use crate::store::side::SideTables;
 use crate::store::sqlite::OpenError;
 use crate::store::{Log, SqliteLog};
@@ -115,7 +115,7 @@ async fn list(context: &Context, json: bool) -> Result<Exit, anyhow::Error> {
     let tokens = match Neighbour::find(&context.config.data_dir).await {
         Some(server) => server.get::<TokenList>(TOKENS).await?.tokens,
         None => match SqliteLog::open_to_read(&context.config.data_dir) {
-            Ok(log) => open(log).await?.list(),
+            Ok(log) => open(log, &context.config).await?.list(),
             // Who has no log yet has no tokens, and has done nothing wrong.
             Err(OpenError::Missing(_)) => Vec::new(),
             Err(error) => return Err(error.into()),
@@ -156,17 +156,17 @@ impl Keeper {
             return Ok(Self::Server(server));
         }
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        Ok(Self::Own(open(SqliteLog::open(&config.data_dir, clock, entropy)?).await?))
+        Ok(Self::Own(open(SqliteLog::open(&config.data_dir, clock, entropy)?, config).await?))
     }
 }
 
 /// The tokens of a log that no server holds.
-async fn open(log: SqliteLog) -> Result<Access, AppError> {
+async fn open(log: SqliteLog, config: &Config) -> Result<Access, AppError> {
     let log = Arc::new(log);
     let side: Arc<dyn SideTables> = Arc::<SqliteLog>::clone(&log);
     let log: Arc<dyn Log> = log;
     let app = App::new(log, Arc::new(SystemClock), Arc::new(SystemEntropy), STATES);
-    Access::open(Arc::new(app), side, None).await
+    Access::open(Arc::new(app), side, words(config), None).await
 }
 
 /// A rejection stays one, so that it is told with its code.

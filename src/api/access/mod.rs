@@ -30,6 +30,7 @@ pub use scopes::Scopes;
 pub use tokens::{CreatedToken, NewToken, PREFIX, RevokedToken};
 
 use crate::app::{App, AppError};
+use crate::plan::Words;
 use crate::store::side::SideTables;
 
 /// The header in which the local admin says who sits at the command line.
@@ -43,6 +44,8 @@ const USE_STEP_MS: u64 = 60_000;
 pub struct Access {
     app: Arc<App>,
     side: Arc<dyn SideTables>,
+    /// Looks at what is recorded of tokens.
+    words: Words,
     /// The SHA-256 of the credential that the server left in its data directory, if it left one.
     local_admin: Option<Sha256>,
     register: RwLock<Register>,
@@ -51,16 +54,17 @@ pub struct Access {
 }
 
 impl Access {
-    /// Reads the tokens of the log. `local_admin` is the credential that the server leaves for the
-    /// command line on its machine.
+    /// Reads the tokens of the log. `words` says no to names and reasons with secrets in them;
+    /// `local_admin` is the credential that the server leaves for the command line on its machine.
     pub async fn open(
         app: Arc<App>,
         side: Arc<dyn SideTables>,
+        words: Words,
         local_admin: Option<&str>,
     ) -> Result<Self, AppError> {
         let register = RwLock::new(tokens::read(&app, &*side).await?);
         let local_admin = local_admin.map(|credential| Sha256::of(credential.as_bytes()));
-        Ok(Self { app, side, local_admin, register, writing: tokio::sync::Mutex::default() })
+        Ok(Self { app, side, words, local_admin, register, writing: tokio::sync::Mutex::default() })
     }
 
     /// Whose credential `bearer` is. It is looked up by its hash, so the time that this takes says
