@@ -5,6 +5,7 @@
 
 mod access;
 mod collector;
+mod ending;
 mod graphql;
 #[path = "../jobs/harness.rs"]
 #[expect(dead_code, reason = "whole jobs need more of it")]

@@ -149,6 +149,7 @@ impl Access {
         if let Some(token) = self.register_mut().get_mut(&token_id) {
             token.revoked_at = Some(now);
         }
+        self.revocations.send_replace(());
         Ok(RevokedToken { token_id, is_new: true, position })
     }
 
