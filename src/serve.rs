@@ -1,12 +1,12 @@
 //! Putting the server together: log, rooms, doors, one address. Everything here is wiring; what it
 //! wires does not know the other ends.
 
+mod address;
+mod options;
 mod sockets;
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::access::{self, Access, Guard};
-use crate::api::control::{self, Control, HouseRules, Reception};
+use crate::api::control::{self, Control, Reception};
 use crate::api::downloads::{self, DownloadDoor, Gate, Links};
 use crate::api::graphql::front::GraphqlDoor;
 use crate::api::graphql::{self, Services};
@@ -29,34 +29,31 @@ use crate::api::reading::{self, JobReader, ReadingDoor};
 use crate::api::tls::{self, BadCertificate};
 use crate::api::worker::{self, WorkerDoor};
 use crate::app::{App, AppError, Asker};
-use crate::claude::client::{BadClient, Client, ClientOptions};
+use crate::claude::client::BadClient;
 use crate::claude::limiter::Limiter;
 use crate::claude::model_file::BadModelFile;
 use crate::claude::models::ModelTable;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::converse::Converser;
-use crate::dispatch::{DispatchOptions, Dispatcher, LocalExecutor};
+use crate::dispatch::{Dispatcher, LocalExecutor};
 use crate::entropy::{Entropy, SystemEntropy};
-use crate::git::{FetchLimits, GitError, PackStore, WalkBudget};
+use crate::git::{GitError, PackStore};
 use crate::intake::Intake;
-use crate::plan::{Library, Planning};
 use crate::pulse::{Pulse, Sources};
-use crate::scan::secrets::KnownSecrets;
 use crate::store::leases::Leases;
 use crate::store::side::SideTables;
 use crate::store::sqlite::OpenError;
 use crate::store::views::{Views, ViewsError};
 use crate::store::{Cursor, Log, LogError, SqliteLog};
-use crate::wire::{Secret, ServerAddress, WorkerSettings};
 
+pub use address::ADDRESS_FILE;
+use address::leave_address;
+use options::{client, dispatch_options, house_rules};
+pub use options::{known_secrets, models, planning, walk_budget, words};
 use sockets::Sockets;
 pub use sockets::is_beyond;
 
-/// The file in which a server leaves its address.
-pub const ADDRESS_FILE: &str = "server.json";
-/// Where fetched dependencies are, in the data directory.
-const DEPENDENCIES: &str = "dependencies";
 /// The folder for what the server needs for a moment; emptied at each start.
 const SCRATCH: &str = "tmp";
 /// Jobs whose state is kept in memory; those at work are fewer.
@@ -151,22 +148,6 @@ fn clear(dir: &Path) -> Result<(), ServeError> {
     }
 }
 
-/// The models and prices that `config` names.
-pub fn models(config: &Config) -> Result<ModelTable, ServeError> {
-    let table = ModelTable::shipped()?;
-    match &config.claude.extra_models {
-        None => Ok(table),
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|source| ServeError::Io {
-                what: "the file of extra models cannot be read",
-                path: path.clone(),
-                source,
-            })?;
-            Ok(table.with_extra(&text)?)
-        }
-    }
-}
-
 impl Server {
     /// Starts a server that stays on `listen`, or one for jobs of this process on a free port.
     pub async fn start(config: &Config, listen: Option<SocketAddr>) -> Result<Self, ServeError> {
@@ -198,8 +179,9 @@ impl Server {
         let app = App::new(as_log, clock, Arc::clone(&entropy), STATES);
         let app = Arc::new(app.as_sole_writer().with_views(Arc::clone(&views)));
         let credential = entropy.secret();
-        let access = Access::open(Arc::clone(&app), Arc::clone(&side), Some(&credential)).await?;
-        let access = Arc::new(access);
+        let access =
+            Access::open(Arc::clone(&app), Arc::clone(&side), words(config), Some(&credential));
+        let access = Arc::new(access.await?);
         if let Some(address) = listen.filter(is_beyond)
             && !access.has_live_tokens()
         {
@@ -355,14 +337,6 @@ impl Drop for Server {
     }
 }
 
-fn client(config: &Config) -> Result<Client, ServeError> {
-    let url = config.claude.base_url.parse().map_err(|_| ServeError::BaseUrl)?;
-    let key = config.claude.api_key.clone().ok_or(ServeError::NoKey)?;
-    let mut options = ClientOptions::new(url, key);
-    options.idle_timeout = config.claude.idle_timeout;
-    Ok(Client::new(options)?)
-}
-
 /// Charges calls that an earlier server left in flight, of whatever job.
 async fn settle_orphans(converser: Arc<Converser>, views: Arc<Views>, app: Arc<App>) {
     let open = async {
@@ -391,102 +365,10 @@ async fn open_epoch(app: &App, log: &SqliteLog) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Writes the address for workers and the command line, readable by the owner alone. Written beside
-/// and renamed, so that nobody reads half of it.
-fn leave_address(file: &Path, url: &str, stays: bool, token: &str) -> Result<(), ServeError> {
-    let failed = |source| ServeError::Io {
-        what: "the server's address cannot be written",
-        path: file.to_owned(),
-        source,
-    };
-    let address = ServerAddress {
-        url: url.to_owned(),
-        pid: std::process::id(),
-        process_start: crate::wire::process_start(std::process::id()).unwrap_or(0),
-        stays,
-        token: Secret::new(token),
-    };
-    let text = serde_json::to_vec(&address).map_err(|error| failed(error.into()))?;
-    let new = file.with_extension("json.new");
-    let write = || -> std::io::Result<()> {
-        let mut options = std::fs::OpenOptions::new();
-        let mut out = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        out.write_all(&text)?;
-        std::fs::rename(&new, file)
-    };
-    write().map_err(failed)
-}
-
 fn own_program() -> Result<PathBuf, ServeError> {
     std::env::current_exe().map_err(|source| ServeError::Io {
         what: "the program's own file cannot be found",
         path: PathBuf::from("/proc/self/exe"),
         source,
     })
-}
-
-/// What the server's owner lets people do.
-fn house_rules(config: &Config) -> HouseRules {
-    HouseRules {
-        max_budget_micros: config.job.max_budget_micros,
-        pilot: config.job.pilot,
-        own_approval: config.job.own_approval,
-    }
-}
-
-/// What planning needs of the configuration.
-pub fn planning(config: &Config, models: Arc<ModelTable>) -> Planning {
-    Planning {
-        job: config.job.clone(),
-        git: config.git.clone(),
-        models,
-        may_fetch: !config.dependencies.registries.is_empty(),
-        recipes: Library::new(&config.data_dir),
-    }
-}
-
-fn dispatch_options(config: &Config) -> DispatchOptions {
-    DispatchOptions {
-        parallel: config.dispatch.parallel.max(1),
-        data_dir: config.data_dir.clone(),
-        allowed_hosts: config.git.allowed_hosts.clone(),
-        github_token: config.git.github_token.clone(),
-        token_host: config.git.token_host.clone(),
-        fetch_limits: FetchLimits {
-            bytes: config.git.fetch_bytes,
-            duration: config.git.fetch_timeout,
-        },
-        walk_budget: walk_budget(config),
-        worker: WorkerSettings {
-            scan: config.dispatch.scan,
-            sandbox: config.sandbox.backends.clone(),
-            extra_mounts: config.sandbox.extra_mounts.clone(),
-            check_timeout_ms: config.sandbox.check_timeout_ms,
-            tool_timeout_ms: config.sandbox.tool_timeout_ms,
-            output_bytes: config.sandbox.output_bytes,
-            command_memory_bytes: config.sandbox.command_memory_bytes,
-            command_processes: config.sandbox.command_processes,
-            command_disk_bytes: config.sandbox.command_disk_bytes,
-            registries: config.dependencies.registries.clone(),
-            dependencies_dir: config.data_dir.join(DEPENDENCIES),
-            dependencies_bytes: config.dependencies.bytes,
-            new_entries_a_turn: config.tree.new_entries_a_turn,
-            new_bytes_a_turn: config.tree.new_bytes_a_turn,
-            max_files: config.git.max_files.saturating_mul(5),
-        },
-    }
-}
-
-/// The credentials that this server was given.
-pub fn known_secrets(config: &Config) -> KnownSecrets {
-    KnownSecrets::new(config.claude.api_key.iter().chain(&config.git.github_token))
-}
-
-/// What a base may weigh.
-pub fn walk_budget(config: &Config) -> WalkBudget {
-    WalkBudget {
-        files: config.git.max_files,
-        bytes: config.git.max_bytes,
-        file_bytes: config.git.max_file_bytes,
-    }
 }

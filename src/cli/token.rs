@@ -15,8 +15,9 @@ use crate::api::access::door::{REVOKE, Revocation, TOKENS, TokenList};
 use crate::api::access::{Access, CreatedToken, Denied, NewToken, RevokedToken, Token};
 use crate::app::{App, AppError};
 use crate::clock::{Clock as _, SystemClock};
+use crate::config::Config;
 use crate::entropy::SystemEntropy;
-use crate::serve::STATES;
+use crate::serve::{STATES, words};
 use crate::store::side::SideTables;
 use crate::store::sqlite::OpenError;
 use crate::store::{Log, SqliteLog};
@@ -141,7 +142,7 @@ async fn listed(context: &Context) -> Result<Vec<Token>, anyhow::Error> {
         return Ok(server.client.get::<TokenList>(TOKENS).await?.tokens);
     }
     match SqliteLog::open_to_read(dir) {
-        Ok(log) => Ok(open(log).await?.list()),
+        Ok(log) => Ok(open(log, &context.config).await?.list()),
         // Who has no log yet has no tokens, and has done nothing wrong.
         Err(OpenError::Missing(_)) => Ok(Vec::new()),
         Err(error) => Err(error.into()),
@@ -171,17 +172,17 @@ impl Keeper {
             return Ok(Self::Server(server));
         }
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        Ok(Self::Own(open(SqliteLog::open(dir, clock, entropy)?).await?))
+        Ok(Self::Own(open(SqliteLog::open(dir, clock, entropy)?, &context.config).await?))
     }
 }
 
 /// The tokens of a log that no server holds.
-async fn open(log: SqliteLog) -> Result<Access, AppError> {
+async fn open(log: SqliteLog, config: &Config) -> Result<Access, AppError> {
     let log = Arc::new(log);
     let side: Arc<dyn SideTables> = Arc::<SqliteLog>::clone(&log);
     let log: Arc<dyn Log> = log;
     let app = App::new(log, Arc::new(SystemClock), Arc::new(SystemEntropy), STATES);
-    Access::open(Arc::new(app), side, None).await
+    Access::open(Arc::new(app), side, words(config), None).await
 }
 
 /// A rejection stays one, so that it is told with its code.

@@ -8,7 +8,7 @@ use cody_events::job::By;
 use cody_events::outcome::Outcome;
 
 use super::{Intake, IntakeError, Story};
-use crate::app::{AppError, Asker, Executed};
+use crate::app::{AppError, Asker, Executed, UniqueKey};
 use crate::job::{Command, RejectionCode};
 
 /// How often a cancelled job's diffs are derived again because a worker changed a tree.
@@ -19,37 +19,29 @@ const CANCEL_PATIENCE: Duration = Duration::from_millis(800);
 const MOST_PARTIAL_DIFFS: usize = 16;
 
 impl Intake {
-    /// Cancels a job, and keeps what its unfinished targets have changed so far.
+    /// Cancels a job, once for each `key`, and keeps what its unfinished targets have changed so far.
     pub async fn cancel(
         &self,
         job: JobId,
         by: By,
         reason: &str,
         asker: &Asker,
+        key: Option<UniqueKey>,
     ) -> Result<Executed, IntakeError> {
+        // A try that is refused uses no key up, so that whichever is taken has it.
+        let id = self.app.command_id(key.as_ref());
+        let command = |diffs| Command::CancelJob { by, reason: reason.to_owned(), diffs };
         for _ in 0..CANCEL_TRIES {
             // Workers are stopped only after this; what takes long is not worth the wait.
             let diffs = tokio::time::timeout(CANCEL_PATIENCE, self.partial_diffs(job)).await;
             let diffs = diffs.unwrap_or_default();
-            match self.try_cancel(job, by, reason, diffs, asker).await {
+            match self.app.execute_once(job, id, command(diffs), asker, key.clone()).await {
                 // A tree changed in between.
                 Err(AppError::Rejected(no)) if no.code == RejectionCode::OutOfOrder => {}
                 done => return Ok(done?),
             }
         }
-        Ok(self.try_cancel(job, by, reason, Vec::new(), asker).await?)
-    }
-
-    async fn try_cancel(
-        &self,
-        job: JobId,
-        by: By,
-        reason: &str,
-        diffs: Vec<(DiffProduced, DiffProducedPayload)>,
-        asker: &Asker,
-    ) -> Result<Executed, AppError> {
-        let command = Command::CancelJob { by, reason: reason.to_owned(), diffs };
-        self.app.execute(job, self.app.new_command_id(), command, asker).await
+        Ok(self.app.execute_once(job, id, command(Vec::new()), asker, key).await?)
     }
 
     async fn partial_diffs(&self, job: JobId) -> Vec<(DiffProduced, DiffProducedPayload)> {

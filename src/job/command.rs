@@ -35,14 +35,11 @@ pub enum Command {
         by: By,
         reason: String,
     },
+    /// What is paused goes on; with other limits also the targets that the old ones stopped.
     ResumeJob {
         target: Option<TargetNumber>,
-        by: By,
-        reason: String,
-    },
-    /// Other limits; targets that the old ones stopped go on.
-    ChangeLimits {
-        limits: Limits,
+        /// New limits of the job, if they change.
+        limits: Option<Limits>,
         /// The worst price of one call at the smallest `max_tokens`, for the job's model.
         floor_call_micros: u64,
         by: By,

@@ -18,7 +18,7 @@ use super::create::created;
 use super::rejection::{Rejection, RejectionCode};
 use super::state::{Job, JobState, Target};
 use attempts::{claim_attempt, end_attempt, request_attempt};
-use control::{change_limits, pause, resume, retry};
+use control::{pause, resume, retry};
 use conversation::{fail_call, permit_call, record_tools, record_turn, start_thread};
 use endings::{cancel, finish_target};
 use evidence::{record_checks, record_fetch, record_review, record_scan};
@@ -68,9 +68,8 @@ fn decide_in(job: &Job, command: &Command) -> Result<Vec<Draft>, Rejection> {
         Command::CreateJob(_) => Ok(Vec::new()),
         Command::CancelJob { by, reason, diffs } => cancel(job, *by, reason, diffs),
         Command::PauseJob { target, by, reason } => pause(job, *target, *by, reason),
-        Command::ResumeJob { target, by, reason } => resume(job, *target, *by, reason),
-        Command::ChangeLimits { limits, floor_call_micros, by, reason } => {
-            change_limits(job, limits, *floor_call_micros, *by, reason)
+        Command::ResumeJob { target, limits, floor_call_micros, by, reason } => {
+            resume(job, *target, limits.as_ref(), *floor_call_micros, *by, reason)
         }
         Command::RetryTargets { targets, limits, floor_call_micros, by, reason } => {
             retry(job, targets, limits.as_ref(), *floor_call_micros, *by, reason)

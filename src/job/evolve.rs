@@ -69,7 +69,7 @@ impl Job {
         }
     }
 
-    fn evolve(&mut self, event: &Event) {
+    pub(super) fn evolve(&mut self, event: &Event) {
         match event {
             Event::Created(_) => {}
             Event::Paused(paused) => self.set_paused(paused.target, true),

@@ -6,6 +6,7 @@ mod limits;
 mod planned;
 pub mod recipes;
 mod request;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +18,12 @@ use crate::config::{GitConfig, JobConfig};
 use crate::git::{BadLocator, Locator};
 use crate::job::command::{Checks, CreateJob, CreateRules, ModelStanding, NewTarget};
 use crate::job::{Rejection, RejectionCode};
-use crate::scan::secrets::{self, KnownSecrets};
 
 pub use limits::LimitsRequest;
 pub use planned::{PlannedJob, PlannedTarget};
 pub use recipes::{Library, Listed, Recipe};
 pub use request::JobRequest;
+pub use words::Words;
 
 /// Which local paths a door may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,19 +141,23 @@ impl Planner<'_> {
 
     /// What is asked for is recorded for good, and sent to Claude: no secret belongs there.
     fn check_secrets(&self, request: &JobRequest) -> Result<(), Rejection> {
-        let known = KnownSecrets::new(&self.git.github_token);
         let prompt = [("The prompt", request.prompt.as_str())];
         let notes = request.notes.iter().map(|notes| ("The notes", notes.as_str()));
         let checks = request.checks.iter().map(|check| ("A check", check.as_str()));
         let own = request.repository_notes.values().map(|notes| ("A note", notes.as_str()));
         let values = request.variables.values().map(|value| ("A variable", value.as_str()));
         let mut all = prompt.into_iter().chain(notes).chain(checks).chain(own).chain(values);
-        all.try_for_each(|(what, text)| check_text(what, text, &known))
+        let words = self.words();
+        all.try_for_each(|(what, text)| words.check(what, text))
     }
 
     /// The same of a text that somebody writes to a job that exists.
     pub fn check_words(&self, what: &str, text: &str) -> Result<(), Rejection> {
-        check_text(what, text, &KnownSecrets::new(&self.git.github_token))
+        self.words().check(what, text)
+    }
+
+    fn words(&self) -> Words {
+        Words::new(&self.git.github_token)
     }
 
     fn limits(&self, request: &JobRequest) -> Result<Limits, Rejection> {
@@ -240,17 +245,6 @@ impl Planner<'_> {
             identity: identity(&locator),
         })
     }
-}
-
-fn check_text(what: &str, text: &str, known: &KnownSecrets) -> Result<(), Rejection> {
-    let Some(found) = secrets::find_all(text, None, known).into_iter().next() else {
-        return Ok(());
-    };
-    Err(Rejection::new(
-        RejectionCode::SecretInRequest,
-        format!("{what} holds what looks like a secret ({}, line {}).", found.rule, found.line),
-        "Take it out, and say by what name it is known instead.",
-    ))
 }
 
 /// Notes are for a repository of the job, and short enough to be read with its prompt.

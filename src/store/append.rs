@@ -12,7 +12,8 @@ use serde::de::IgnoredAny;
 use super::payload::{MAX_PAYLOAD_BYTES, Packed};
 use super::writer::HeadState;
 use super::{
-    Append, Appended, Expected, Head, LogError, MAX_EVENTS, MAX_HEADER_BYTES, UsedKey, row,
+    Append, Appended, Expected, Head, KEY_REUSED, LogError, MAX_EVENTS, MAX_HEADER_BYTES, UsedKey,
+    row,
 };
 use crate::entropy::Entropy;
 
@@ -48,7 +49,10 @@ impl Prepared {
         now: Timestamp,
     ) -> rusqlite::Result<Result<Appended, LogError>> {
         let append = &self.append;
-        if let Some(answer) = find_duplicate(connection, append)? {
+        // What adds nothing is told by its key alone: the same command may have added events before.
+        if !append.events.is_empty()
+            && let Some(answer) = find_duplicate(connection, append)?
+        {
             return Ok(answer);
         }
         if let Some(answer) = answer_of_key(connection, append)? {
@@ -83,6 +87,7 @@ impl Prepared {
             head.recorded_at = now;
         }
         let last_position = head.head.position;
+        let first_position = first_position.min(last_position);
         put_key(connection, append, first_position, last_position)?;
         Ok(Ok(Appended::Appended { first_position, last_position, last_version: version }))
     }
@@ -116,10 +121,10 @@ impl Prepared {
 fn check_shape(append: &Append) -> Result<(), LogError> {
     let refuse = |code, message| Err(LogError::Rejected { code, message });
     let count = append.events.len();
-    if count == 0 || count > MAX_EVENTS {
+    if count > MAX_EVENTS || (count == 0 && append.unique_key.is_none()) {
         return refuse(
             "event-count",
-            format!("a command appends 1 to {MAX_EVENTS} events, not {count}"),
+            format!("a command appends 1 to {MAX_EVENTS} events, or none but its key; not {count}"),
         );
     }
     append.events.iter().try_for_each(check_event)?;
@@ -270,7 +275,7 @@ fn answer_of_key(
             Ok(Appended::Duplicate { first_position, last_position, stream })
         } else {
             Err(LogError::Rejected {
-                code: "key-reused",
+                code: KEY_REUSED,
                 message: format!("the key `{}` was used for another request", key.key),
             })
         }

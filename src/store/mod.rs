@@ -37,8 +37,11 @@ pub use subscription::{Cursor, Subscription};
 pub const MAX_EVENTS: usize = 40;
 /// The most bytes of headers and facts that one command may append.
 pub const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// By this code an append is refused whose key stands for another request.
+pub const KEY_REUSED: &str = "key-reused";
 
-/// One command's events for one stream.
+/// One command's events for one stream. A command that adds nothing may still use its key up: with a
+/// key, there may be no events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Append {
     pub stream: String,
@@ -69,12 +72,20 @@ pub struct UniqueKey {
     pub request_digest: Sha256,
 }
 
+impl UniqueKey {
+    /// The id of the command that the key stands for: who asks again asks for the same one, whatever
+    /// the rules say by then.
+    pub fn command_id(&self) -> CommandId {
+        CommandId::derived(&["key", &self.actor, &self.key, &self.request_digest.to_string()])
+    }
+}
+
 /// A key that was used, and what for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsedKey {
     pub request_digest: Sha256,
     pub stream: String,
-    /// The first and the last event that the request added.
+    /// The first and the last event that the request added; where the log ended, if it added none.
     pub first_position: u64,
     pub last_position: u64,
 }
@@ -82,7 +93,7 @@ pub struct UsedKey {
 /// What became of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {
-    /// It is in the log, durably.
+    /// It is in the log, durably. Without events, both positions are where the log ends.
     Appended { first_position: u64, last_position: u64, last_version: u64 },
     /// The same command with the same content was there before; this is where.
     Duplicate { first_position: u64, last_position: u64, stream: String },

@@ -427,7 +427,13 @@ async fn a_claim_in_the_name_of_another_process_gets_nobody_killed() {
     worker.claim_as(&stage.claim_with(&worker, &claim)).await;
     let asker =
         cody_batch::app::Asker { actor: "ada".to_owned(), door: cody_events::envelope::Door::Cli };
-    stage.server.control.intake.cancel(stage.job, By::Person, "enough", &asker).await.unwrap();
+    stage
+        .server
+        .control
+        .intake
+        .cancel(stage.job, By::Person, "enough", &asker, None)
+        .await
+        .unwrap();
     stage.until_its_worker_ended().await;
     assert!(victim.try_wait().unwrap().is_none(), "a bystander was killed");
     victim.kill().unwrap();

@@ -220,8 +220,9 @@ async fn checks_that_a_limit_cuts_short_say_nothing_of_the_change() {
     let limit = async |max_tool_ms: u64| {
         let limits = server.app.state(job).await.unwrap().job.unwrap().limits;
         let limits = Limits { max_tool_ms: Some(max_tool_ms), ..limits };
-        let (by, reason, floor_call_micros) = (By::Person, String::new(), 1);
-        let command = JobCommand::ChangeLimits { limits, floor_call_micros, by, reason };
+        let (target, limits, floor_call_micros) = (None, Some(limits), 1);
+        let (by, reason) = (By::Person, String::new());
+        let command = JobCommand::ResumeJob { target, limits, floor_call_micros, by, reason };
         server.app.execute(job, server.app.new_command_id(), command, &asker).await.unwrap();
         server.dispatcher.take(job);
     };

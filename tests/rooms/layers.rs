@@ -97,7 +97,7 @@ pub const BENT: &[(&str, &str, &str)] = &[
     ("src/converse/feedback.rs", "wire", "it judges the checks that a worker reports"),
     ("src/tools/", "scan", "what does not show is written out in one way"),
     ("src/converse/prompts.rs", "scan", "texts of others are fenced and shown in one way"),
-    ("src/plan/mod.rs", "scan", "a request that holds a secret is refused before it is recorded"),
+    ("src/plan/words.rs", "scan", "a text that holds a secret is refused before it is recorded"),
     ("src/plan/recipes/", "scan", "a recipe that holds what does not show is refused"),
     ("src/intake/", "wire", "it examines what workers report"),
     ("src/intake/", "tools", "what a response claims follows from it; results are written one way"),

@@ -11,6 +11,7 @@ use cody_batch::api::access::{Access, NewToken};
 use cody_batch::app::{App, Asker};
 use cody_batch::clock::Clock;
 use cody_batch::entropy::SystemEntropy;
+use cody_batch::plan::Words;
 use cody_batch::store::side::SideTables;
 use cody_batch::store::{Log, SqliteLog};
 use cody_events::envelope::Door;
@@ -105,6 +106,51 @@ async fn tokens_are_made_without_a_server_as_well() {
     }
 }
 
+/// What is said of a token is recorded for good, so no door takes a secret in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_door_takes_a_secret_as_a_tokens_name_or_as_the_reason_of_its_end() {
+    // Not one that any rule knows: the server's own.
+    const OWN: &str = "sk-ant-canary";
+    let place = Place::new();
+    let (admin, id) = place.token("ci", &["admin"]);
+    let refused_verb = |place: &Place, args: &[&str]| {
+        let output = place.run(args);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("secret-in-request") && !told.contains(OWN), "{told}");
+    };
+    let create = ["token", "create", "--scope", "read", "--name", OWN];
+    let revoke = ["token", "revoke", &id, "--reason", OWN];
+    for args in [&create[..], &revoke] {
+        refused_verb(&place, args);
+    }
+    let server = place.serve(&["--listen", "127.0.0.1:0"], &[]);
+    for args in [&create[..], &revoke] {
+        refused_verb(&server.place, args);
+    }
+    let wish = json!({ "name": OWN, "scopes": ["read"] });
+    let revocation = json!({ "token_id": id, "reason": OWN });
+    for (route, body) in [(TOKENS, wish), (REVOKE, revocation)] {
+        let answer = server.post(route, &admin, &body).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 409);
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], "secret-in-request");
+    }
+    let query = format!(
+        "mutation {{ a: createToken(input: {{ name: \"{OWN}\" scopes: [READ] }}) {{
+            token userErrors {{ message }} }}
+         b: revokeToken(input: {{ tokenId: \"{id}\" reason: \"{OWN}\" }}) {{
+            position userErrors {{ message }} }} }}"
+    );
+    let answer = server.post("/graphql", &admin, &json!({ "query": query })).send().await.unwrap();
+    let data = answer.json::<Value>().await.unwrap()["data"].clone();
+    for (alias, begins) in [("a", "The token's name holds"), ("b", "The reason holds")] {
+        let message = data[alias]["userErrors"][0]["message"].as_str().unwrap();
+        assert!(message.starts_with(begins), "{data}");
+    }
+    let listed = server.place.told(&["token", "list", "--json"]);
+    assert_eq!((listed.lines().count(), listed.matches("\"revoked_at\":null").count()), (1, 1));
+}
+
 #[derive(Debug)]
 struct LongAgo;
 
@@ -131,7 +177,7 @@ async fn a_token_that_has_expired_opens_nothing_and_is_no_reason_to_listen_beyon
         let side: Arc<dyn SideTables> = Arc::<SqliteLog>::clone(&log);
         let log: Arc<dyn Log> = log;
         let app = Arc::new(App::new(log, clock, Arc::new(SystemEntropy), NonZeroUsize::MIN));
-        let access = Access::open(app, side, None).await.unwrap();
+        let access = Access::open(app, side, Words::default(), None).await.unwrap();
         let end = Timestamp(1_600_000_060_000_000);
         let (name, scopes) = ("old".to_owned(), vec![Scope::Admin]);
         let wish = NewToken { name, scopes, expires_at: Some(end) };

@@ -3,8 +3,8 @@
 mod answers;
 mod crowd;
 mod feed;
-mod programs;
 mod lists;
+mod programs;
 mod resuming;
 mod schema;
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod collector;
+mod ending;
 mod far;
 mod graphql;
 #[path = "../jobs/harness.rs"]
@@ -14,6 +15,7 @@ mod harness;
 #[expect(dead_code, reason = "the projections' tests use the rest")]
 mod histories;
 mod idle;
+mod keys;
 mod operations;
 #[path = "../foreign/peers.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]

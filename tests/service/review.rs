@@ -17,15 +17,17 @@ const JOB: &str = "query($id: ID!) { job(id: $id) { status position targets {
         files(first: 5) { edges { node { path change hunks(first: 5) { edges { node { lines } } } } } } }
     threads { purpose messages(first: 50) { edges { node { kind blocks { kind text toolName } } } } } } } }";
 
-struct Team {
-    world: World,
-    server: Running,
+/// People with tokens, and the server that they share.
+pub struct Team {
+    pub world: World,
+    pub server: Running,
     http: reqwest::Client,
 }
 
 impl Team {
-    async fn new() -> Self {
-        let world = World::new(&script(0)).await;
+    /// A server whose Claude thinks for so long.
+    pub async fn new(thinking_ms: u64) -> Self {
+        let world = World::new(&script(thinking_ms)).await;
         repository(&world.path("app"), &[("greet.sh", "echo hello\n")]);
         let roots = world.dir.path().display().to_string();
         let server =
@@ -35,7 +37,7 @@ impl Team {
     }
 
     /// A new token with `scopes`.
-    async fn token(&self, name: &str, scopes: &[&str]) -> String {
+    pub async fn token(&self, name: &str, scopes: &[&str]) -> String {
         let mut args = vec!["token", "create", "--json", "--name", name];
         args.extend(scopes.iter().flat_map(|scope| ["--scope", scope]));
         let output = self.world.run(&args).await;
@@ -43,12 +45,17 @@ impl Team {
         made["token"].as_str().unwrap().to_owned()
     }
 
-    async fn ask(&self, token: &str, query: &str, variables: Value) -> Value {
+    pub async fn ask(&self, token: &str, query: &str, variables: Value) -> Value {
         let body = json!({ "query": query, "variables": variables });
         let request = self.http.post(format!("{}/graphql", self.server.url)).bearer_auth(token);
         let answer: Value = request.json(&body).send().await.unwrap().json().await.unwrap();
         assert_eq!(answer.get("errors"), None, "{answer}");
         answer["data"].clone()
+    }
+
+    /// What became of the wish for a job.
+    pub async fn create_job(&self, token: &str, key: &str, prompt: &str) -> Value {
+        self.ask(token, CREATE, self.create(key, prompt)).await["createJob"].clone()
     }
 
     fn create(&self, key: &str, prompt: &str) -> Value {
@@ -58,7 +65,7 @@ impl Team {
     }
 
     /// The job when its target has an outcome.
-    async fn ended(&self, token: &str, id: &str) -> Value {
+    pub async fn ended(&self, token: &str, id: &str) -> Value {
         for _ in 0..2_000 {
             let job = self.ask(token, JOB, json!({ "id": id })).await["job"].clone();
             if !job["targets"][0]["outcome"].is_null() {
@@ -70,7 +77,8 @@ impl Team {
     }
 }
 
-fn code(payload: &Value) -> Option<&str> {
+/// The code of the first thing that was wrong.
+pub fn code(payload: &Value) -> Option<&str> {
     let error = payload["userErrors"].as_array()?.first()?;
     assert!(!error["message"].as_str()?.is_empty() && !error["next"].as_str()?.is_empty());
     error["code"].as_str()
@@ -78,16 +86,16 @@ fn code(payload: &Value) -> Option<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_diff_is_approved_once_by_its_hash_and_not_by_whoever_asked_for_it() {
-    let team = Team::new().await;
+    let team = Team::new(0).await;
     let asker = team.token("asker", &["run", "approve"]).await;
-    let created = team.ask(&asker, CREATE, team.create("k1", "Greet")).await["createJob"].clone();
+    let created = team.create_job(&asker, "k1", "Greet").await;
     assert_eq!(code(&created), None, "{created}");
     assert_eq!((&created["clientMutationId"], &created["stale"]), (&json!("k1"), &json!(false)));
     let id = created["job"]["jobId"].as_str().unwrap().to_owned();
     // The same key with the same job is the same job; with another it is a mistake.
-    let again = team.ask(&asker, CREATE, team.create("k1", "Greet")).await["createJob"].clone();
+    let again = team.create_job(&asker, "k1", "Greet").await;
     assert_eq!((&again["job"]["jobId"], &again["position"]), (&json!(id), &created["position"]));
-    let other = team.ask(&asker, CREATE, team.create("k1", "Other")).await["createJob"].clone();
+    let other = team.create_job(&asker, "k1", "Other").await;
     assert_eq!(code(&other), Some("KEY_REUSED"));
 
     let raise = "mutation($input: RetryTargetsInput!) { retryTargets(input: $input) {

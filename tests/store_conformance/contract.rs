@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cody_batch::store::{Append, Appended, Expected, Head, LogError, UniqueKey};
+use cody_batch::store::{
+    Append, Appended, Expected, Head, KEY_REUSED, LogError, UniqueKey, UsedKey,
+};
 use cody_events::digest::Sha256;
 use cody_events::envelope::{Door, NewEvent, Recorded};
 use cody_events::hash::{event_hash, log_hash};
@@ -206,6 +208,70 @@ async fn a_key_stands_for_one_request_of_its_actor() {
         drop(log);
         let log = place.open(Arc::new(SetClock::new(1)));
         assert_eq!(log.append(keyed(7, "ada", "x")).await.unwrap(), first, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_may_be_used_for_nothing_and_is_used_then() {
+    let keyed = |id: u128, request: &str, events: Vec<NewEvent>| Append {
+        unique_key: Some(UniqueKey {
+            actor: "ada".to_owned(),
+            key: "k".to_owned(),
+            request_digest: Sha256::of(request.as_bytes()),
+        }),
+        ..append("s", Expected::Any, id, events)
+    };
+    for (name, log, place) in logs() {
+        log.append(append("s", Expected::Any, 1, vec![event(1)])).await.unwrap();
+        log.append(append("t", Expected::Any, 2, vec![event(1), event(2)])).await.unwrap();
+        let head = log.head().await.unwrap();
+        // What decided that there is nothing to add has to have seen the stream as it is.
+        let stale = Append { expected: Expected::Exact(9), ..keyed(3, "x", vec![]) };
+        let conflict = Appended::Conflict { actual_version: 1 };
+        assert_eq!(log.append(stale).await.unwrap(), conflict, "{name}");
+        assert_eq!(log.find_key("ada", "k").await.unwrap(), None, "{name}");
+        let nothing = Append { expected: Expected::Exact(1), ..keyed(3, "x", vec![]) };
+        assert_eq!(log.append(nothing.clone()).await.unwrap(), appended(3, 3, 1), "{name}");
+        let used = UsedKey {
+            request_digest: Sha256::of(b"x"),
+            stream: "s".to_owned(),
+            first_position: 3,
+            last_position: 3,
+        };
+        assert_eq!(log.find_key("ada", "k").await.unwrap(), Some(used.clone()), "{name}");
+        log.append(append("t", Expected::Any, 4, vec![event(3)])).await.unwrap();
+        let first =
+            Appended::Duplicate { first_position: 3, last_position: 3, stream: "s".to_owned() };
+        assert_eq!(log.append(nothing).await.unwrap(), first, "{name}");
+        // Not even what would add something now does so, and another request is told that it is one.
+        assert_eq!(log.append(keyed(5, "x", vec![event(2)])).await.unwrap(), first, "{name}");
+        for events in [vec![], vec![event(2)]] {
+            assert_eq!(rejection(log.append(keyed(6, "y", events)).await), KEY_REUSED, "{name}");
+        }
+        assert_eq!(log.head().await.unwrap().position, 4, "{name}");
+        assert_eq!(read_all(&*log, 10).await[2].log_hash, head.log_hash, "{name}");
+        drop(log);
+        let log = place.open(Arc::new(SetClock::new(1)));
+        assert_eq!(log.find_key("ada", "k").await.unwrap(), Some(used), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_added_something_is_known_by_its_key_when_it_adds_nothing() {
+    let keyed = |events: Vec<NewEvent>| Append {
+        unique_key: Some(UniqueKey {
+            actor: "ada".to_owned(),
+            key: "k".to_owned(),
+            request_digest: Sha256::of(b"x"),
+        }),
+        ..append("s", Expected::Any, 1, events)
+    };
+    for (name, log, _place) in logs() {
+        let events = vec![event(1), event(2)];
+        assert_eq!(log.append(keyed(events)).await.unwrap(), appended(1, 2, 2), "{name}");
+        let first =
+            Appended::Duplicate { first_position: 1, last_position: 2, stream: "s".to_owned() };
+        assert_eq!(log.append(keyed(vec![])).await.unwrap(), first, "{name}");
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use cody_batch::store::{Append, Appended, Cursor, Expected, Log, LogError, UniqueKey};
+use cody_batch::store::verify::Verdict;
+use cody_batch::store::{Append, Appended, Cursor, Expected, Log, LogError, SqliteLog, UniqueKey};
 use cody_events::digest::Sha256;
 use cody_events::envelope::Recorded;
 use proptest::prelude::*;
@@ -167,15 +168,21 @@ impl Both {
         let (model, sqlite) = self.logs();
         let mut taken = read_after(&**sqlite, before).await;
         taken.dedup_by_key(|event| event.command_id);
-        for event in taken {
-            let wish = wishes.iter().find(|wish| wish.command_id == event.command_id).unwrap();
-            match model.append(wish.clone()).await {
-                Ok(Appended::Appended { first_position, .. }) => {
-                    assert_eq!(first_position, event.position);
-                }
-                other => panic!("{wish:?}: {other:?}"),
+        let mut taken = taken.into_iter().peekable();
+        // They came to the writer in their order.
+        for wish in &wishes {
+            let event = taken.next_if(|event| event.command_id == wish.command_id);
+            match event {
+                Some(event) => match model.append(wish.clone()).await {
+                    Ok(Appended::Appended { first_position, .. }) => {
+                        assert_eq!(first_position, event.position);
+                    }
+                    other => panic!("{wish:?}: {other:?}"),
+                },
+                None => follow_key(model, &**sqlite, wish).await,
             }
         }
+        assert_eq!(taken.next(), None, "in another order");
         self.sent.extend(wishes);
     }
 
@@ -202,6 +209,17 @@ impl Both {
     }
 }
 
+/// What added nothing may have used its key up where the log ended then.
+async fn follow_key(model: &dyn Log, sqlite: &dyn Log, wish: &Append) {
+    let Some(key) = wish.unique_key.as_ref().filter(|_| wish.events.is_empty()) else { return };
+    let used = sqlite.find_key(&key.actor, &key.key).await.unwrap();
+    let end = model.head().await.unwrap().position;
+    if used.is_some_and(|used| used.first_position == end && used.last_position == end) {
+        // It may have been refused all the same, if another of the same key came later.
+        let _ = model.append(wish.clone()).await;
+    }
+}
+
 async fn play(steps: Vec<Step>) {
     let mut both = Both::new();
     for step in steps {
@@ -221,6 +239,12 @@ async fn play(steps: Vec<Step>) {
     let (model, sqlite) = both.logs();
     let expected = rows(model).await;
     assert_eq!(rows(&**sqlite).await, expected);
+    for key in both.sent.iter().filter_map(|wish| wish.unique_key.as_ref()) {
+        let used = sqlite.find_key(&key.actor, &key.key).await.unwrap();
+        assert_eq!(used, model.find_key(&key.actor, &key.key).await.unwrap(), "{key:?}");
+    }
+    let reader = SqliteLog::open_to_read(both.directory.path()).unwrap();
+    assert!(matches!(reader.verify().await.unwrap(), Verdict::Whole { .. }));
     for (event, _) in &expected {
         let stream = sqlite.read_stream(&event.stream, event.version, 1).await.unwrap();
         assert_eq!(stream.first().map(|e| e.position), Some(event.position));

@@ -104,7 +104,8 @@ fn rejected(code: &'static str) -> LogError {
 }
 
 fn check(append: &Append) -> Result<(), LogError> {
-    if !(1..=MAX_EVENTS).contains(&append.events.len()) {
+    let least = usize::from(append.unique_key.is_none());
+    if !(least..=MAX_EVENTS).contains(&append.events.len()) {
         return Err(rejected("event-count"));
     }
     for event in &append.events {
@@ -136,7 +137,7 @@ impl Log for Model {
         if memory.epoch != self.epoch {
             return Ok(Appended::Fenced { current_epoch: memory.epoch });
         }
-        if let Some(answer) = memory.seen(&append) {
+        if let Some(answer) = memory.seen(&append).filter(|_| !append.events.is_empty()) {
             return answer;
         }
         if let Some(answer) = append.unique_key.as_ref().and_then(|key| memory.key_seen(key)) {
@@ -182,6 +183,7 @@ impl Log for Model {
             memory.rows.push((recorded, event.payload.clone()));
         }
         let last_position = memory.head().position;
+        let first_position = first_position.min(last_position);
         if let Some(UniqueKey { actor, key, request_digest }) = append.unique_key {
             let first = (request_digest, append.stream, first_position, last_position);
             memory.keys.insert((actor, key), first);

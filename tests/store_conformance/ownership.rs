@@ -7,7 +7,9 @@ use cody_batch::entropy::SystemEntropy;
 use cody_batch::store::side::{ClaimNonce, Lease, PackRow, Process, SideTables, TokenHash};
 use cody_batch::store::sqlite::OpenError;
 use cody_batch::store::verify::Verdict;
-use cody_batch::store::{Appended, Expected, LockError, Log, LogError, SqliteLog};
+use cody_batch::store::{
+    Append, Appended, Expected, LockError, Log, LogError, SqliteLog, UniqueKey,
+};
 use cody_events::digest::{ObjectId, Sha256};
 use cody_events::ids::{AttemptNumber, JobId, RequestId, TargetNumber};
 use cody_events::time::Timestamp;
@@ -80,6 +82,12 @@ async fn a_log_that_somebody_opened_after_us_takes_nothing_more_from_us() {
     assert_eq!(done, Appended::Appended { first_position: 2, last_position: 2, last_version: 2 });
     let again = old.append(append("a", Expected::Any, 3, vec![event(3)])).await.unwrap();
     assert_eq!(again, Appended::Fenced { current_epoch: 2 });
+    // Nor does a key that is used for nothing get in.
+    let key =
+        UniqueKey { actor: "ada".to_owned(), key: "k".to_owned(), request_digest: Sha256::ZERO };
+    let nothing = Append { unique_key: Some(key), ..append("a", Expected::Any, 4, vec![]) };
+    assert_eq!(old.append(nothing).await.unwrap(), Appended::Fenced { current_epoch: 2 });
+    assert_eq!(new.find_key("ada", "k").await.unwrap(), None);
     assert_eq!(read_all(&new, 10).await.len(), 2);
 }
 

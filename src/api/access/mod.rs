@@ -15,11 +15,13 @@ mod tests;
 mod tokens;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use cody_events::digest::Sha256;
 use cody_events::system::Scope;
 use cody_events::time::Timestamp;
+use tokio::sync::watch;
 
 pub use caller::{Authenticated, Caller};
 pub use denied::Denied;
@@ -30,12 +32,16 @@ pub use scopes::Scopes;
 pub use tokens::{CreatedToken, NewToken, PREFIX, RevokedToken};
 
 use crate::app::{App, AppError};
+use crate::plan::Words;
 use crate::store::side::SideTables;
 
 /// The header in which the local admin says who sits at the command line.
 pub const ACTOR_HEADER: &str = "x-cody-actor";
 /// Bytes that a local admin's name may have.
 const LONGEST_ACTOR: usize = 100;
+/// How often a token that follows something is looked at though nothing was said of it: the wall clock,
+/// by which it expires, may have jumped.
+const LOOK: Duration = Duration::from_secs(12);
 /// How often it is written down that a token is in use.
 const USE_STEP_MS: u64 = 60_000;
 
@@ -43,24 +49,30 @@ const USE_STEP_MS: u64 = 60_000;
 pub struct Access {
     app: Arc<App>,
     side: Arc<dyn SideTables>,
+    /// Looks at what is recorded of tokens.
+    words: Words,
     /// The SHA-256 of the credential that the server left in its data directory, if it left one.
     local_admin: Option<Sha256>,
     register: RwLock<Register>,
+    /// Changes with each revocation, for those who are in already.
+    revocations: watch::Sender<()>,
     /// Held by whoever makes or revokes a token.
     writing: tokio::sync::Mutex<()>,
 }
 
 impl Access {
-    /// Reads the tokens of the log. `local_admin` is the credential that the server leaves for the
-    /// command line on its machine.
+    /// Reads the tokens of the log. `words` says no to names and reasons with secrets in them;
+    /// `local_admin` is the credential that the server leaves for the command line on its machine.
     pub async fn open(
         app: Arc<App>,
         side: Arc<dyn SideTables>,
+        words: Words,
         local_admin: Option<&str>,
     ) -> Result<Self, AppError> {
         let register = RwLock::new(tokens::read(&app, &*side).await?);
         let local_admin = local_admin.map(|credential| Sha256::of(credential.as_bytes()));
-        Ok(Self { app, side, local_admin, register, writing: tokio::sync::Mutex::default() })
+        let (revocations, writing) = (watch::Sender::new(()), tokio::sync::Mutex::default());
+        Ok(Self { app, side, words, local_admin, register, revocations, writing })
     }
 
     /// Whose credential `bearer` is. It is looked up by its hash, so the time that this takes says
@@ -95,6 +107,31 @@ impl Access {
             self.note_used(&caller, now);
         }
         Ok(caller)
+    }
+
+    /// Waits until `bearer` is good no longer: until it is revoked, or expires. What is open for whoever
+    /// showed it ends then.
+    pub async fn ended(&self, bearer: &str) {
+        let mut revocations = self.revocations.subscribe();
+        loop {
+            // From here on, so that a revocation after this look is not missed.
+            revocations.mark_unchanged();
+            let Ok(caller) = self.authenticate(bearer) else { return };
+            let pause = self.left(&caller).map_or(LOOK, |left| left.min(LOOK));
+            tokio::select! {
+                // The sender is in `self`.
+                _ = revocations.changed() => {}
+                () = self.app.clock().sleep(pause) => {}
+            }
+        }
+    }
+
+    /// How long the caller's token is good; nothing if it has no end.
+    fn left(&self, caller: &Caller) -> Option<Duration> {
+        let end = self.register().get(caller.token_id.as_deref()?)?.expires_at?;
+        let ms = end.millis_since(self.app.clock().now());
+        // A part of a millisecond is waited for as a whole one.
+        Some(Duration::from_millis(ms + 1))
     }
 
     /// Whose request has these headers. The local admin may say who it is.

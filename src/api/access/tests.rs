@@ -17,6 +17,7 @@ use cody_events::envelope::Door;
 use cody_events::event::{Draft, Event};
 use cody_events::job::{By, ReasonPayload};
 use cody_events::system::{TokenCreated, TokenCreatedPayload, TokenRevoked};
+use secrecy::SecretString;
 use tower::ServiceExt as _;
 
 use super::*;
@@ -29,6 +30,8 @@ use crate::store::side::TokenHash;
 use crate::store::{Log, SqliteLog};
 
 const LOCAL: &str = "the-local-credential";
+/// A secret of the server that looks like none.
+const OWN: &str = "plain words of ours";
 
 #[derive(Debug)]
 struct SetClock(AtomicI64);
@@ -72,7 +75,9 @@ impl World {
         let app = App::new(as_log, as_clock, Arc::new(SystemEntropy), NonZeroUsize::MIN);
         let app = Arc::new(app);
         let side: Arc<dyn SideTables> = Arc::<SqliteLog>::clone(&log);
-        let access = Access::open(Arc::clone(&app), side, Some(LOCAL)).await.unwrap();
+        let own = Some(SecretString::from(OWN));
+        let access =
+            Access::open(Arc::clone(&app), side, Words::new(&own), Some(LOCAL)).await.unwrap();
         Self { clock, log, app, access: Arc::new(access) }
     }
 
@@ -201,6 +206,31 @@ async fn what_is_no_token_is_refused() {
     assert_eq!(world.refused(wish("ci ", &read)).await, RejectionCode::TokenNameTaken);
     world.access.revoke(&first.token_id, "", &ada()).await.unwrap();
     world.create("ci", &read).await;
+}
+
+#[tokio::test]
+async fn no_secret_becomes_a_name_or_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::open(dir.path()).await;
+    let good = world.create("ci", &[Scope::Read]).await;
+    let github = ["ghp_", "0123456789abcdefghijABCDEFGHIJ012345"].concat();
+    for secret in [github.as_str(), good.token.expose(), OWN] {
+        let code = world.refused(wish(&format!("for {secret}"), &[Scope::Read])).await;
+        assert_eq!(code, RejectionCode::SecretInRequest);
+        let reason = format!("It is lost:\n{secret}");
+        match world.access.revoke(&good.token_id, &reason, &ada()).await {
+            Err(AppError::Rejected(no)) => {
+                assert_eq!(no.code, RejectionCode::SecretInRequest);
+                assert!(
+                    no.message.starts_with("The reason holds") && no.message.contains("line 2")
+                );
+                assert!(!no.to_string().contains(secret), "{no}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(world.authenticate(&good).is_ok());
+    assert_eq!(world.app.system_page(0).await.unwrap().len(), 1);
 }
 
 /// A crash may come between any two of: a token's event, its hash, a revocation's event.

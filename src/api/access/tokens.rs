@@ -72,6 +72,7 @@ impl Access {
         let now = self.app.clock().now();
         let name = wish.name.trim().to_owned();
         check(&name, &wish, now)?;
+        self.words.check("The token's name", &name)?;
         self.check_room(&name, now)?;
         let mut secret = [0; 32];
         self.app.entropy().fill(&mut secret);
@@ -135,6 +136,7 @@ impl Access {
                 "Write it shorter.",
             ));
         }
+        self.words.check("The reason", reason)?;
         let token_id = token.token_id;
         if token.revoked_at.is_some() {
             let position = self.app.log().head().await?.position;
@@ -147,6 +149,7 @@ impl Access {
         if let Some(token) = self.register_mut().get_mut(&token_id) {
             token.revoked_at = Some(now);
         }
+        self.revocations.send_replace(());
         Ok(RevokedToken { token_id, is_new: true, position })
     }
 

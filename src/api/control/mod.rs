@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cody_events::digest::Sha256;
 use cody_events::ids::{CommandId, JobId, TargetNumber};
-use cody_events::job::By;
+use cody_events::job::{By, Limits};
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, AppError, Asker, Executed, UniqueKey};
@@ -37,7 +37,7 @@ pub enum Wish {
         job: JobId,
         target: Option<TargetNumber>,
     },
-    /// With limits, they change first.
+    /// With limits, they change as well, and what the old ones stopped goes on.
     Resume {
         job: JobId,
         target: Option<TargetNumber>,
@@ -146,57 +146,56 @@ impl Control {
         key: Option<UniqueKey>,
     ) -> Result<Done, ControlError> {
         self.check_words(&wish).map_err(AppError::from)?;
-        let last = Last { control: self, asker, key };
+        let once = Once { control: self, asker, key };
         match wish {
             Wish::Create { job, request } => {
                 let planned = self.planner(paths).plan(&request).map_err(AppError::from)?;
-                self.create(job, planned, asker, last.key).await
+                self.create(job, planned, asker, once.key).await
             }
             Wish::Pause { job, target } => {
                 let reason = String::new();
                 let command = Command::PauseJob { target, by: By::Person, reason };
-                last.execute(job, command).await
+                once.execute(job, command).await
             }
             Wish::Resume { job, target, limits } => {
-                let changed = self.change_limits(job, &limits, asker).await?;
-                let reason = String::new();
-                let command = Command::ResumeJob { target, by: By::Person, reason };
-                let resumed = last.execute(job, command).await?;
-                Ok(Done { is_new: changed || resumed.is_new, ..resumed })
+                let limits = self.limits(job, &limits).await?;
+                let floor_call_micros = self.floor_call_micros(job).await?;
+                let (by, reason) = (By::Person, String::new());
+                let command = Command::ResumeJob { target, limits, floor_call_micros, by, reason };
+                once.execute(job, command).await
             }
             Wish::Cancel { job, reason } => {
-                let done = self.intake.cancel(job, By::Person, &reason, asker).await?;
+                let done = self.intake.cancel(job, By::Person, &reason, asker, once.key).await?;
                 Ok(told(&done))
             }
             Wish::Attend { job } => {
                 self.state(job).await?;
+                if let Some(key) = once.key {
+                    return Ok(told(&self.app.use_key(job, key, asker).await?));
+                }
                 let position = self.app.log().head().await.map_err(AppError::from)?.position;
                 Ok(Done { job, is_new: false, position })
             }
             Wish::Retry { job, targets, limits } => {
-                let state = self.state(job).await?;
-                let limits = match limits.is_empty() {
-                    true => None,
-                    false => Some(limits.over(&state.limits).map_err(AppError::from)?),
-                };
+                let limits = self.limits(job, &limits).await?;
                 let floor_call_micros = self.floor_call_micros(job).await?;
                 let (by, reason) = (By::Person, String::new());
                 let command =
                     Command::RetryTargets { targets, limits, floor_call_micros, by, reason };
-                last.execute(job, command).await
+                once.execute(job, command).await
             }
             Wish::Approve(review) => {
-                last.execute(review.job, Command::ApproveDiff(seen(&review))).await
+                once.execute(review.job, Command::ApproveDiff(seen(&review))).await
             }
             Wish::Reject(review) => {
-                last.execute(review.job, Command::RejectDiff(seen(&review))).await
+                once.execute(review.job, Command::RejectDiff(seen(&review))).await
             }
             Wish::RequestChanges(review) => {
                 let command = self.changes(&review).await?;
-                last.execute(review.job, command).await
+                once.execute(review.job, command).await
             }
             Wish::Archive { job, archived } => {
-                last.execute(job, Command::ArchiveJob { archived, by: By::Person }).await
+                once.execute(job, Command::ArchiveJob { archived, by: By::Person }).await
             }
         }
     }
@@ -250,22 +249,17 @@ impl Control {
         })))
     }
 
-    /// Lays new limits over the job's; whether that changed anything.
-    async fn change_limits(
+    /// The limits that are asked for, laid over the job's; nothing if none are.
+    async fn limits(
         &self,
         job: JobId,
-        limits: &LimitsRequest,
-        asker: &Asker,
-    ) -> Result<bool, ControlError> {
-        if limits.is_empty() {
-            return Ok(false);
-        }
+        asked: &LimitsRequest,
+    ) -> Result<Option<Limits>, ControlError> {
         let state = self.state(job).await?;
-        let limits = limits.over(&state.limits).map_err(AppError::from)?;
-        let floor_call_micros = self.floor_call_micros(job).await?;
-        let (by, reason) = (By::Person, String::new());
-        let command = Command::ChangeLimits { limits, floor_call_micros, by, reason };
-        Ok(self.execute(job, command, asker).await?.is_new)
+        if asked.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(asked.over(&state.limits).map_err(AppError::from)?))
     }
 
     /// The worst price of the smallest call of a job.
@@ -288,40 +282,24 @@ impl Control {
         Ok(self.app.state(job).await?.job.ok_or_else(unknown)?)
     }
 
-    async fn execute(
-        &self,
-        job: JobId,
-        command: Command,
-        asker: &Asker,
-    ) -> Result<Done, ControlError> {
-        let id = self.app.new_command_id();
-        Ok(told(&self.app.execute(job, id, command, asker).await?))
-    }
-
     /// What plans a job for a door that may name `paths`.
     pub fn planner(&self, paths: LocalPaths) -> Planner<'_> {
         self.planning.planner(self.app.clock().now().date(), paths)
     }
 }
 
-/// The last command of a wish, which its key stands for.
-struct Last<'a> {
+/// The one command of a wish, which its key stands for.
+struct Once<'a> {
     control: &'a Control,
     asker: &'a Asker,
     key: Option<UniqueKey>,
 }
 
-impl Last<'_> {
+impl Once<'_> {
     async fn execute(self, job: JobId, command: Command) -> Result<Done, ControlError> {
-        // The same key asks for the same command, whatever the rules say by now.
-        let id = match &self.key {
-            Some(key) => {
-                let digest = key.request_digest.to_string();
-                CommandId::derived(&["key", &key.actor, &key.key, &digest])
-            }
-            None => self.control.app.new_command_id(),
-        };
-        Ok(told(&self.control.app.execute_once(job, id, command, self.asker, self.key).await?))
+        let app = &self.control.app;
+        let id = app.command_id(self.key.as_ref());
+        Ok(told(&app.execute_once(job, id, command, self.asker, self.key).await?))
     }
 }
 

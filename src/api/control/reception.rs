@@ -8,7 +8,7 @@ use cody_events::digest::Sha256;
 use cody_events::ids::JobId;
 use cody_events::system::Scope;
 
-use super::{Control, ControlError, Done, Wish};
+use super::{Control, ControlError, Done, Wish, told};
 use crate::api::access::{Access, Caller};
 use crate::api::permission;
 use crate::app::{App, AppError, Asker, UniqueKey};
@@ -51,8 +51,12 @@ impl Reception {
     ) -> Result<Done, ControlError> {
         self.check(caller, &wish).await?;
         let key = unique_key(caller, &wish, key)?;
-        let done = match self.done_before(key.as_ref()).await? {
-            Some(done) => done,
+        let before = match &key {
+            Some(key) => self.app().find_key(key).await?,
+            None => None,
+        };
+        let done = match before {
+            Some(before) => told(&before),
             None => self.carry_out(caller, asker, wish, key).await?,
         };
         (self.take)(done.job);
@@ -131,24 +135,6 @@ impl Reception {
             | Wish::Archive { .. }
             | Wish::Attend { .. } => Ok(()),
         }
-    }
-
-    /// What became of the wish that `key` was used for, if it is the same.
-    async fn done_before(&self, key: Option<&UniqueKey>) -> Result<Option<Done>, AppError> {
-        let Some(key) = key else { return Ok(None) };
-        let Some(used) = self.app().log().find_key(&key.actor, &key.key).await? else {
-            return Ok(None);
-        };
-        if used.request_digest != key.request_digest {
-            return Err(Rejection::new(
-                RejectionCode::KeyReused,
-                "This key was used for another request.",
-                "Use a key of its own for each request; a UUID is one.",
-            )
-            .into());
-        }
-        let position = used.last_position;
-        Ok(JobId::from_stream(&used.stream).map(|job| Done { job, is_new: false, position }))
     }
 }
 

@@ -25,10 +25,12 @@ use crate::api::listening::Visitor;
 const PROTOCOL: &str = "graphql-transport-ws";
 /// How long a client may take to say who it is.
 const INIT_PATIENCE: Duration = Duration::from_secs(10);
-/// How often the other end is asked whether it is there, and its token whether it is still good.
+/// How often the other end is asked whether it is there.
 const PING: Duration = Duration::from_secs(12);
 /// How long one message may take to be sent.
 const SEND_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the last one may, which says why the connection is closed.
+const FAREWELL_PATIENCE: Duration = Duration::from_millis(500);
 /// How many pings in a row may be without an answer.
 const MAX_SILENT_PINGS: u32 = 3;
 /// Operations that one connection may have open: each may hold a page of the log.
@@ -127,8 +129,9 @@ pub fn accept(
             };
             if let Err(Closed(code, reason)) = closed {
                 let frame = CloseFrame { code, reason: reason.into() };
-                // Whoever is gone does not hear it.
-                let _ = connection.send(Message::Close(Some(frame))).await;
+                let farewell = connection.send(Message::Close(Some(frame)));
+                // Whoever is gone does not hear it, and whoever takes nothing is not waited for.
+                let _ = tokio::time::timeout(FAREWELL_PATIENCE, farewell).await;
             }
         })
 }
@@ -183,8 +186,19 @@ impl Connection {
         Ok(Some(known))
     }
 
-    /// Starts and ends operations as the client wishes, and sends what they say.
+    /// Serves operations until the client goes, the server stops or the token is good no longer, also
+    /// while something is being sent to a client that takes nothing.
     async fn follow(&mut self, token: &str, caller: &Arc<Caller>) -> Result<(), Closed> {
+        let (pulse, access) = (Arc::clone(&self.door.pulse), Arc::clone(&self.door.access));
+        tokio::select! {
+            () = pulse.stopping() => Err(Closed(1001, "The server stops")),
+            () = access.ended(token) => Err(Closed(4403, "Forbidden")),
+            done = self.serve_operations(token, caller) => done,
+        }
+    }
+
+    /// Starts and ends operations as the client wishes, and sends what they say.
+    async fn serve_operations(&mut self, token: &str, caller: &Arc<Caller>) -> Result<(), Closed> {
         let mut open: Vec<(String, tokio_util::sync::CancellationToken)> = Vec::new();
         let mut operations = Operations::new();
         let mut ping = tokio::time::interval(PING);
@@ -192,12 +206,8 @@ impl Connection {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.tick().await;
         let mut silent_pings = 0;
-        let pulse = Arc::clone(&self.door.pulse);
-        let stopping = pulse.stopping();
-        tokio::pin!(stopping);
         loop {
             tokio::select! {
-                () = &mut stopping => return Err(Closed(1001, "The server stops")),
                 received = self.receive() => match received? {
                     None => return Ok(()),
                     Some(message) => {
@@ -218,9 +228,6 @@ impl Connection {
                         return Err(Closed(4408, "No answer to a ping"));
                     }
                     silent_pings += 1;
-                    if self.door.access.authenticate(token).is_err() {
-                        return Err(Closed(4403, "Forbidden"));
-                    }
                     self.tell(&ToClient::Ping).await?;
                 }
             }
@@ -404,15 +411,10 @@ pub fn events(door: &GraphqlDoor, request: Request, headers: &HeaderMap) -> Resp
     let (access, token) =
         (Arc::clone(&door.access), crate::api::bearer(headers).map(str::to_owned));
     let stops = async move {
-        let still_good = async {
-            while token.as_deref().is_some_and(|token| access.authenticate(token).is_ok()) {
-                tokio::time::sleep(PING).await;
-            }
-        };
         tokio::select! {
             () = pulse.stopping() => {}
-            // A token that is revoked follows nothing any more.
-            () = still_good => {}
+            // A token that is good no longer follows nothing any more.
+            () = access.ended(token.as_deref().unwrap_or_default()) => {}
         }
     };
     // A stream that is broken off is gone on with at the next server; one that ended is not.

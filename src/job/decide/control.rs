@@ -1,4 +1,4 @@
-//! What people do to a job that exists: pause, resume, new limits, retry. Whether a worker is needed
+//! What people do to a job that exists: pause, resume with or without new limits, retry. Whether a worker is needed
 //! afterwards is seen by the dispatcher.
 
 use cody_events::event::Draft;
@@ -28,8 +28,26 @@ pub(super) fn pause(
     Ok(vec![draft(Paused { target, by }, &reason_payload(reason))])
 }
 
-/// Resuming a job resumes every target of it that was paused by itself.
+/// New limits hold before anything is resumed, so that what they open again is no longer over. Both
+/// happen or neither does: whoever is told no finds the limits as they were.
 pub(super) fn resume(
+    job: &Job,
+    target: Option<TargetNumber>,
+    limits: Option<&Limits>,
+    floor_call_micros: u64,
+    by: By,
+    reason: &str,
+) -> Result<Vec<Draft>, Rejection> {
+    let Some(limits) = limits else { return end_pause(job, target, by, reason) };
+    let mut drafts = change_limits(job, limits, floor_call_micros, by, reason)?;
+    let mut changed = job.clone();
+    drafts.iter().for_each(|draft| changed.evolve(&draft.event));
+    drafts.extend(end_pause(&changed, target, by, reason)?);
+    Ok(drafts)
+}
+
+/// Resuming a job resumes every target of it that was paused by itself.
+fn end_pause(
     job: &Job,
     target: Option<TargetNumber>,
     by: By,
@@ -58,7 +76,7 @@ pub(super) fn resume(
 }
 
 /// New limits open again what the old ones stopped, and the same threads go on.
-pub(super) fn change_limits(
+fn change_limits(
     job: &Job,
     limits: &Limits,
     floor_call_micros: u64,

@@ -112,6 +112,35 @@ fn a_raise_that_pays_for_no_call_is_refused_with_the_figure() {
 }
 
 #[test]
+fn new_limits_and_the_end_of_a_pause_are_one_wish() {
+    let tight = Limits { max_turns: 1, ..limits() };
+    let longer = Limits { max_turns: 2, ..tight };
+    let budget = BudgetChanged { limits: longer, by: By::Person };
+    let paused_job = talking(2, tight)
+        .and(ONE.call(ONE.turn(1, 1)))
+        .and([ONE.tools(1, 1, BASE, 1).into()])
+        .when(ONE.finish(Outcome::BudgetStopped, Some(ONE.diff(1, true))))
+        .accepted()
+        .and([paused(Some(2)).into(), paused(None).into()]);
+    paused_job.clone().when(change_limits(longer)).then([
+        budget.clone().into(),
+        reopened(1, ReopenReason::BudgetRaised).into(),
+        resumed(None).into(),
+        resumed(Some(2)).into(),
+    ]);
+    // A no is a no to both: the limits stay as they were.
+    paused_job.when(resume_with(Some(1), Some(longer))).rejected(JobPaused);
+    let one = talking(2, tight).and([paused(Some(2)).into()]);
+    one.clone()
+        .when(resume_with(Some(2), Some(longer)))
+        .then([budget.clone().into(), resumed(Some(2)).into()]);
+    // Who names a target that nothing keeps back means the limits alone.
+    one.when(resume_with(Some(1), Some(longer))).then([budget.into()]);
+    let failed = at(Stage::Claims).when(ONE.finish(Outcome::Failed, None)).accepted();
+    failed.when(change_limits(longer)).rejected(JobFinished);
+}
+
+#[test]
 fn a_retry_starts_over_at_a_base_of_its_own_and_keeps_the_bill() {
     let failed = at(Stage::Claims).when(ONE.finish(Outcome::Failed, None)).accepted();
     let spent = failed.state.job.as_ref().unwrap().spent_micros();

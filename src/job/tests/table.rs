@@ -27,7 +27,7 @@ fn wishes() -> Vec<(&'static str, Command)> {
         ("pause 1", pause(Some(1))),
         ("resume", resume(None)),
         ("resume 1", resume(Some(1))),
-        ("limits", change_limits(Limits { budget_micros: 9_000_000, ..limits() })),
+        ("resume limits", change_limits(Limits { budget_micros: 9_000_000, ..limits() })),
         ("retry", retry(&[])),
         ("retry 1", retry(&[1])),
         ("request 1", request(ONE.requested(1))),
@@ -130,7 +130,7 @@ fn every_wish_has_an_answer_in_every_state() {
         pause 1       ? + + + + + + + + + + + + + + x x + = x x x
         resume        ? = = = = = = = = = = = = = = x x + + x x x
         resume 1      ? = = = = = = = = = = = = = = x x z + x x x
-        limits        ? + + + + + + + + + + + + + + + x + + + + +
+        resume limits ? + + + + + + + + + + + + + + x x + + x x +
         retry         ? o o o o o o o o o o o o o o + x o o o o +
         retry 1       ? o o o o o o o o o o o o o o + x o o + + +
         request 1     ? + = = = = = = = = = = = = = x x z z x x x

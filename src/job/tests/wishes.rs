@@ -71,12 +71,16 @@ pub fn pause(target: Option<u32>) -> Command {
 }
 
 pub fn resume(target: Option<u32>) -> Command {
-    Command::ResumeJob { target: target.map(TargetNumber), by: By::Person, reason: String::new() }
+    resume_with(target, None)
 }
 
 pub fn change_limits(limits: Limits) -> Command {
-    let (by, reason) = (By::Person, String::new());
-    Command::ChangeLimits { limits, floor_call_micros: 250_000, by, reason }
+    resume_with(None, Some(limits))
+}
+
+pub fn resume_with(target: Option<u32>, limits: Option<Limits>) -> Command {
+    let (target, by, reason) = (target.map(TargetNumber), By::Person, String::new());
+    Command::ResumeJob { target, limits, floor_call_micros: 250_000, by, reason }
 }
 
 pub fn retry(targets: &[u32]) -> Command {
