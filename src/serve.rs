@@ -24,6 +24,8 @@ use crate::api::graphql::front::GraphqlDoor;
 use crate::api::graphql::{self, Services};
 use crate::api::health;
 use crate::api::listening::Listening;
+use crate::api::mcp::{self, McpDoor, Office};
+use crate::api::news::News;
 use crate::api::operations::{self, OperationsDoor};
 use crate::api::reading::{self, JobReader, ReadingDoor};
 use crate::api::tls::{self, BadCertificate};
@@ -261,8 +263,10 @@ impl Server {
         let asked =
             OperationsDoor { pulse: Arc::clone(&pulse), gate: Arc::<Access>::clone(&access) };
         let links = Arc::new(Links::new(Arc::clone(&app)));
+        let wake = Arc::new(News::new(Arc::clone(&app)));
         let services = Services {
             reception: Arc::clone(&reception),
+            news: Arc::clone(&wake),
             minutes_saved: config.usage.minutes_saved,
             links: Arc::clone(&links),
         };
@@ -270,12 +274,22 @@ impl Server {
         let graphql_door =
             GraphqlDoor::new(services, Arc::clone(&access), Arc::clone(&guard), Arc::clone(&pulse));
         let reader = JobReader { app: Arc::clone(&app), views: Arc::clone(&views) };
+        let mcp_door = McpDoor {
+            office: Arc::new(Office {
+                reception: Arc::clone(&reception),
+                reader: reader.clone(),
+                news: wake,
+            }),
+            scheme: if url.starts_with("https://") { "https" } else { "http" },
+            stopping: stopping.clone(),
+        };
         let gate: Arc<dyn Gate> = Arc::<Access>::clone(&access);
         let doors = worker::router(door)
             .merge(control::router(Arc::clone(&reception)))
             .merge(reading::router(ReadingDoor { reader: reader.clone(), reception }))
             .merge(access::door::router(Arc::clone(&access)))
             .merge(graphql::front::router(graphql_door))
+            .merge(mcp::router(mcp_door))
             .merge(downloads::router(DownloadDoor::new(reader, gate, links)))
             .merge(operations::router(asked))
             .merge(health::router());

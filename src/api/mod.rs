@@ -7,6 +7,8 @@ pub mod downloads;
 pub mod graphql;
 pub mod health;
 pub mod listening;
+pub mod mcp;
+pub mod news;
 pub mod operations;
 pub mod permission;
 pub mod reading;

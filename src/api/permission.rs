@@ -1,5 +1,6 @@
 //! What a caller has to be allowed for each wish: one list, whatever the door.
 
+use cody_events::envelope::Door;
 use cody_events::job::{Limits, Policy};
 use cody_events::system::Scope;
 
@@ -104,7 +105,22 @@ fn check_removed(caller: &Caller, removed: Option<String>) -> Result<(), Rejecti
 
 /// Two pairs of eyes: a diff is not approved by whoever asked for it, unless they own the server or its
 /// owner allows it.
-pub fn check_own(caller: &Caller, creator: &str, rules: &HouseRules) -> Result<(), Rejection> {
+pub fn check_own(
+    caller: &Caller,
+    door: Door,
+    job: (&str, Policy),
+    rules: &HouseRules,
+) -> Result<(), Rejection> {
+    let (creator, policy) = job;
+    // An assistant asks with its person's token, and says yes to itself sooner than its person would.
+    if door == Door::Mcp && caller.actor == creator && policy != Policy::Auto {
+        return Err(Rejection::new(
+            RejectionCode::OwnJob,
+            "The same token created the job, so an assistant may not approve its diffs for it.",
+            "Ask your user to approve: on the command line, over GraphQL, or by another token. Only diffs of \
+             jobs with the policy `auto` are an assistant's own to approve.",
+        ));
+    }
     if caller.scopes.allows(Scope::Admin) || rules.own_approval || caller.actor != creator {
         return Ok(());
     }

@@ -102,11 +102,12 @@ pub const BENT: &[(&str, &str, &str)] = &[
     ("src/intake/", "wire", "it examines what workers report"),
     ("src/intake/", "tools", "what a response claims follows from it; results are written one way"),
     ("src/api/graphql/subscription.rs", "store", "live events follow the log from a cursor"),
-    ("src/api/graphql/news.rs", "store", "one reader follows the log for all who follow a job"),
+    ("src/api/news.rs", "store", "one reader follows the log for all who follow a job"),
     ("src/api/graphql/types/block.rs", "claude", "what was said stands in Claude's blocks"),
     ("src/api/access/", "store", "hashes of tokens are a side table, and the door looks them up"),
     ("src/api/reading/mod.rs", "store", "a job at a glance stands in the views, which live there"),
     ("src/api/words.rs", "scan", "what does not show is written out in one way"),
+    ("src/api/mcp/answer.rs", "scan", "texts of others are fenced and shown in one way"),
     ("src/api/downloads/markdown.rs", "scan", "texts of others are fenced and shown in one way"),
     (
         "src/api/downloads/thread/",

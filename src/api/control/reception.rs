@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cody_events::digest::Sha256;
+use cody_events::envelope::Door;
 use cody_events::ids::JobId;
 use cody_events::system::Scope;
 
@@ -49,7 +50,7 @@ impl Reception {
         wish: Wish,
         key: Option<&str>,
     ) -> Result<Done, ControlError> {
-        self.check(caller, &wish).await?;
+        self.check(caller, asker.door, &wish).await?;
         let key = unique_key(caller, &wish, key)?;
         let before = match &key {
             Some(key) => self.app().find_key(key).await?,
@@ -112,14 +113,15 @@ impl Reception {
     }
 
     /// Whether `caller` may have `wish`. Who created the job, and its limits, stand in the log.
-    async fn check(&self, caller: &Caller, wish: &Wish) -> Result<(), AppError> {
+    async fn check(&self, caller: &Caller, door: Door, wish: &Wish) -> Result<(), AppError> {
         permission::check(caller, wish)?;
         match wish {
             Wish::Approve(review) => {
-                let Some((recorded, _)) = self.app().created(review.job).await? else {
+                let Some((recorded, created)) = self.app().created(review.job).await? else {
                     return Ok(());
                 };
-                Ok(permission::check_own(caller, &recorded.actor, &self.rules)?)
+                let job = (recorded.actor.as_str(), created.policy);
+                Ok(permission::check_own(caller, door, job, &self.rules)?)
             }
             Wish::Resume { job, limits, .. } | Wish::Retry { job, limits, .. } => {
                 let state = self.app().state(*job).await?;

@@ -11,7 +11,6 @@ mod limits;
 mod live;
 mod loaders;
 mod mutation;
-mod news;
 mod pages;
 mod plan;
 mod query;
@@ -26,7 +25,6 @@ use async_graphql::Schema as SchemaOf;
 
 use limits::Limits;
 use mutation::Mutation;
-use news::News;
 use query::Query;
 pub use services::Services;
 use subscription::Subscription;
@@ -48,8 +46,8 @@ const QUOTES: &str = "\"\"\"";
 
 /// The schema over `services`.
 pub fn schema(services: Services) -> Schema {
-    let news = News::new(Arc::clone(&services.reception.control.app));
-    builder().data(services).data(Arc::new(news)).finish()
+    let news = Arc::clone(&services.news);
+    builder().data(services).data(news).finish()
 }
 
 /// The schema's text, as it is committed: without the directives that every GraphQL service has.

@@ -11,12 +11,15 @@ use super::loaders::Loaders;
 use crate::api::access::Caller;
 use crate::api::control::Reception;
 use crate::api::downloads::Links;
+use crate::api::news::News;
 use crate::app::App;
 
 /// What the schema needs of the server.
 #[derive(Clone)]
 pub struct Services {
     pub reception: Arc<Reception>,
+    /// Wakes those who follow a job.
+    pub news: Arc<News>,
     /// Minutes that a delivered change would have taken by hand; zero means that nobody says.
     pub minutes_saved: u64,
     /// Links for downloads.

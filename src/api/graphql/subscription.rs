@@ -12,10 +12,11 @@ use futures_util::{Stream, StreamExt as _};
 use super::errors::internal;
 use super::ids::GlobalId;
 use super::live::ResumeAfter;
-use super::news::News;
 use super::services::{allowed, app};
 use super::types::event::Event;
 use super::types::scalars::Position;
+use crate::api::news::News;
+use crate::api::reading::version_at;
 use crate::app::{App, AppError};
 use crate::store::{Cursor, LogError};
 
@@ -176,7 +177,7 @@ async fn pages_of_job(
 ) -> Result<impl Stream<Item = Page> + Send + use<>, Error> {
     // Asked for before the stream is read, so that nothing falls between.
     let news = news.of(job).await.map_err(|error| internal(error.into()))?;
-    let known = version_at(&app, job, cursor).await.map_err(internal)?;
+    let known = version_at(&app, job, cursor.position()).await.map_err(internal)?;
     let start = Some((news, known));
     Ok(futures_util::stream::unfold(start, move |state| {
         let app = Arc::clone(&app);
@@ -203,21 +204,6 @@ async fn pages_of_job(
             }
         }
     }))
-}
-
-/// The version of the last event of `job` that lies at or before `cursor`: whoever comes back reads what
-/// they lack, and not all that there ever was.
-async fn version_at(app: &App, job: JobId, cursor: Cursor) -> Result<u64, AppError> {
-    let (mut least, mut most) = (0, app.state(job).await?.version);
-    while least < most {
-        let middle = least + (most - least).div_ceil(2);
-        let event = app.log().read_stream(&job.stream(), middle, 1).await?.into_iter().next();
-        match event.is_some_and(|event| event.position <= cursor.position()) {
-            true => least = middle,
-            false => most = middle - 1,
-        }
-    }
-    Ok(least)
 }
 
 fn no_job() -> Error {

@@ -207,6 +207,21 @@ pub async fn page(app: &App, job: JobId, after: u64, until: u64) -> Result<Vec<T
     page.into_iter().map(tell).collect()
 }
 
+/// The version of the last event of `job` that lies at or before the position `after`: whoever comes back reads what
+/// they lack, and not all that there ever was.
+pub async fn version_at(app: &App, job: JobId, after: u64) -> Result<u64, AppError> {
+    let (mut least, mut most) = (0, app.state(job).await?.version);
+    while least < most {
+        let middle = least + (most - least).div_ceil(2);
+        let event = app.log().read_stream(&job.stream(), middle, 1).await?.into_iter().next();
+        match event.is_some_and(|event| event.position <= after) {
+            true => least = middle,
+            false => most = middle - 1,
+        }
+    }
+    Ok(least)
+}
+
 /// Whether `event` is one of those that each turn of a conversation makes.
 fn is_conversation(event: &Event) -> bool {
     matches!(
