@@ -17,6 +17,7 @@ mod histories;
 mod idle;
 mod keys;
 mod operations;
+mod parity;
 #[path = "../foreign/peers.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
 mod peers;
