@@ -160,6 +160,12 @@ impl Client {
         self.send(self.http.post(format!("{}{route}", self.url)).json(message)).await
     }
 
+    /// A message to be posted to `route`, with what says who sends it.
+    pub fn request(&self, route: &str) -> reqwest::RequestBuilder {
+        let request = self.http.post(format!("{}{route}", self.url));
+        request.bearer_auth(self.token.expose()).header(ACTOR_HEADER, person().actor)
+    }
+
     async fn send<A: DeserializeOwned>(
         &self,
         request: reqwest::RequestBuilder,

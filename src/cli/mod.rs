@@ -16,6 +16,8 @@ mod job_args;
 mod jobs;
 mod limits;
 mod logs;
+mod mcp;
+mod mcp_bridge;
 mod outcome_table;
 mod pause;
 mod plan;
@@ -143,6 +145,8 @@ enum Verb {
     Token(token::TokenArgs),
     /// Serve workers and go on with unfinished jobs
     Serve(serve::ServeArgs),
+    /// Serve an AI assistant over standard input and output
+    Mcp(mcp::McpArgs),
     /// Work on one target for a server (started by the server)
     #[command(hide = true)]
     Worker(worker::WorkerArgs),
@@ -279,6 +283,7 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
         Verb::Config(args) => config::run(context, args).await,
         Verb::Token(args) => token::run(context, args).await,
         Verb::Serve(args) => serve::run(context, args).await,
+        Verb::Mcp(args) => mcp::run(context, args).await,
         Verb::Worker(_) | Verb::SandboxLaunch(_) | Verb::SandboxRelay(_) => Ok(Exit::OK),
     }
 }
@@ -340,7 +345,8 @@ impl Verb {
             | Self::Diff(_)
             | Self::Recipes(_)
             | Self::Usage(_)
-            | Self::Token(_) => false,
+            | Self::Token(_)
+            | Self::Mcp(_) => false,
         }
     }
 }
