@@ -99,6 +99,7 @@ async fn what_an_assistant_gets_wrong_is_an_answer_that_it_can_read() {
     let (server, [token]) = served(["admin"]);
     for era in Era::BOTH {
         let client = client(&server, "/mcp", &token, era);
+        let listed = client.ask("tools/list", json!({})).await;
         for (tool, arguments, code) in [
             ("get_job", json!({}), "bad-arguments"),
             ("get_job", json!({ "job_id": "x", "extra": 1 }), "bad-arguments"),
@@ -122,6 +123,10 @@ async fn what_an_assistant_gets_wrong_is_an_answer_that_it_can_read() {
         ] {
             let no = client.refused(tool, arguments.clone()).await;
             assert_eq!(no["code"], code, "{era:?} {tool} {arguments}: {no}");
+            // There are clients that hide an answer, a no as well, that does not fit what was told.
+            let tools = listed["tools"].as_array().unwrap();
+            let schema = &tools.iter().find(|one| one["name"] == tool).unwrap()["outputSchema"];
+            assert!(jsonschema::is_valid(schema, &no), "{tool}: {no}");
         }
         let answer = client.answer("tools/call", json!({ "name": "no_tool" })).await;
         assert_eq!(answer["error"]["code"], -32602);

@@ -8,10 +8,16 @@ mod door;
 #[path = "../jobs/harness.rs"]
 #[expect(dead_code, reason = "whole jobs need more of it")]
 mod harness;
+mod inspector;
+mod lasting;
+mod proxy;
+mod python;
 #[path = "../service/running.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
 mod running;
 #[path = "../service/served.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
 mod served;
+mod speed;
+mod suite;
 mod tools;
