@@ -16,6 +16,7 @@ mod job_args;
 mod jobs;
 mod limits;
 mod logs;
+mod mcp;
 mod outcome_table;
 mod pause;
 mod plan;
@@ -141,6 +142,8 @@ enum Verb {
     Config(config::ConfigArgs),
     /// Make, list and revoke the tokens by which programs and people use a server
     Token(token::TokenArgs),
+    /// Speak MCP over standard input and output, for an AI assistant that starts this
+    Mcp(mcp::McpArgs),
     /// Serve workers and go on with unfinished jobs
     Serve(serve::ServeArgs),
     /// Work on one target for a server (started by the server)
@@ -278,6 +281,7 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
         Verb::Usage(args) => usage::run(context, args).await,
         Verb::Config(args) => config::run(context, args).await,
         Verb::Token(args) => token::run(context, args).await,
+        Verb::Mcp(args) => mcp::run(context, args).await,
         Verb::Serve(args) => serve::run(context, args).await,
         Verb::Worker(_) | Verb::SandboxLaunch(_) | Verb::SandboxRelay(_) => Ok(Exit::OK),
     }
@@ -340,7 +344,8 @@ impl Verb {
             | Self::Diff(_)
             | Self::Recipes(_)
             | Self::Usage(_)
-            | Self::Token(_) => false,
+            | Self::Token(_)
+            | Self::Mcp(_) => false,
         }
     }
 }

@@ -10,6 +10,7 @@ mod door;
 mod harness;
 mod inspector;
 mod lasting;
+mod pipe;
 mod proxy;
 mod python;
 #[path = "../service/running.rs"]
