@@ -30,6 +30,9 @@ async fn one_address_serves_both_eras_and_says_what_it_is() {
     assert_eq!(older["protocolVersion"], "2025-11-25");
     assert_eq!(older["serverInfo"]["name"], "cody-batch");
     assert_eq!(older["serverInfo"]["title"], "Cody Batch");
+    // There are no sessions, in which older clients could follow anything, and they know no tasks.
+    assert_eq!(older["capabilities"]["resources"].get("subscribe"), None);
+    assert_eq!(older["capabilities"].get("extensions"), None);
     let newer = client(&server, "/mcp", &token, Era::Newer).ask("server/discover", json!({})).await;
     assert_eq!(newer["supportedVersions"], json!(["2026-07-28", "2025-11-25"]));
     assert_eq!(newer["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "cody-batch");

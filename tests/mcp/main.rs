@@ -5,6 +5,7 @@
 
 mod client;
 mod door;
+mod following;
 #[path = "../jobs/harness.rs"]
 #[expect(dead_code, reason = "whole jobs need more of it")]
 mod harness;

@@ -1,5 +1,7 @@
 //! Telling an assistant that a job changed which it has as a resource.
 
+use std::time::Duration;
+
 use cody_events::ids::JobId;
 use futures_util::StreamExt as _;
 use futures_util::stream::SelectAll;
@@ -14,6 +16,8 @@ use super::resources::Place;
 
 /// Addresses that one request may follow; each is a wait of its own.
 const MOST: usize = 50;
+/// How often it is looked whether who follows may still do so.
+const LOOK: Duration = Duration::from_secs(12);
 
 /// What of a request can be followed: jobs, and what belongs to them.
 pub fn accepted(requested: &SubscriptionFilter) -> SubscriptionFilter {
@@ -23,8 +27,17 @@ pub fn accepted(requested: &SubscriptionFilter) -> SubscriptionFilter {
     SubscriptionFilter::builder().resource_subscriptions(uris).build()
 }
 
-/// Tells of every change, until the request ends.
-pub async fn follow(office: &Office, context: &SubscriptionContext) {
+/// Ends when `token` is good no longer.
+async fn revoked(office: &Office, token: &str) {
+    while office.reception.access.authenticate(token).is_ok() {
+        office.app().clock().sleep(LOOK).await;
+    }
+}
+
+/// Tells of every change, until the request ends, the server stops, or `token` is good no longer.
+pub async fn follow(office: &Office, context: &SubscriptionContext, token: String) {
+    let revoked = revoked(office, &token);
+    tokio::pin!(revoked);
     let mut changes = SelectAll::new();
     for uri in context.accepted().resource_subscriptions.iter().flatten() {
         let Some(job) = Place::parse(uri).and_then(Place::job) else { continue };
@@ -36,12 +49,10 @@ pub async fn follow(office: &Office, context: &SubscriptionContext) {
     loop {
         let uri = tokio::select! {
             () = context.cancelled() => return,
-            uri = changes.next() => uri,
-        };
-        let Some(uri) = uri else {
-            // Nothing that can be followed was asked for.
-            context.cancelled().await;
-            return;
+            () = office.stopping.cancelled() => return,
+            () = &mut revoked => return,
+            // Where nothing that can be followed was asked for, only the end is waited for.
+            Some(uri) = changes.next(), if !changes.is_empty() => uri,
         };
         let update = ResourceUpdatedNotification::new(ResourceUpdatedNotificationParam::new(uri));
         let told = ServerNotification::ResourceUpdatedNotification(update);
