@@ -68,7 +68,8 @@ system:
 	@sh tests/system.sh
 
 # Programs that no one here wrote, pinned, in folders of their own.
-foreign: $(FOREIGN)/node_modules/.installed $(FOREIGN)/.venv/.installed
+foreign: $(FOREIGN)/node_modules/.installed $(FOREIGN)/.venv/.installed \
+		$(FOREIGN)/mcp/node_modules/.installed $(FOREIGN)/mcp/.venv/.installed
 
 $(FOREIGN)/node_modules/.installed: $(FOREIGN)/package-lock.json
 	npm ci --prefix $(FOREIGN) --no-audit --no-fund
@@ -78,6 +79,17 @@ $(FOREIGN)/.venv/.installed: $(FOREIGN)/requirements.txt
 	python3 -m venv $(FOREIGN)/.venv
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check \
 		--require-hashes -r $(FOREIGN)/requirements.txt
+	touch $@
+
+# MCP's own judges: a Node of their own among them, and no package's scripts are started.
+$(FOREIGN)/mcp/node_modules/.installed: $(FOREIGN)/mcp/package-lock.json
+	npm ci --prefix $(FOREIGN)/mcp --no-audit --no-fund --ignore-scripts
+	touch $@
+
+$(FOREIGN)/mcp/.venv/.installed: $(FOREIGN)/mcp/requirements.txt
+	python3 -m venv $(FOREIGN)/mcp/.venv
+	$(FOREIGN)/mcp/.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r $<
 	touch $@
 
 # Published packages whose real code tests change.

@@ -279,9 +279,9 @@ impl Server {
                 reception: Arc::clone(&reception),
                 reader: reader.clone(),
                 news: wake,
+                stopping: stopping.clone(),
             }),
             scheme: if url.starts_with("https://") { "https" } else { "http" },
-            stopping: stopping.clone(),
         };
         let gate: Arc<dyn Gate> = Arc::<Access>::clone(&access);
         let doors = worker::router(door)

@@ -18,6 +18,8 @@ use crate::wire::{Refusal, Secret};
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an answer may come that ends when who asked has enough.
+const NO_END: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// The most bytes of an answer: one large payload, written as JSON.
 const MAX_ANSWER_BYTES: usize = 2 * MAX_PAYLOAD_BYTES;
 /// How often a job is asked for whose answer did not come; the server makes it once.
@@ -26,7 +28,7 @@ const CREATE_TRIES: u32 = 3;
 const CREATE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Asks one server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Client {
     url: String,
     token: Secret,
@@ -160,9 +162,10 @@ impl Client {
         self.send(self.http.post(format!("{}{route}", self.url)).json(message)).await
     }
 
-    /// A message to be posted to `route`, with what says who sends it.
-    pub fn request(&self, route: &str) -> reqwest::RequestBuilder {
-        let request = self.http.post(format!("{}{route}", self.url));
+    /// A request that posts to `route`, and whose answer may come for as long as there is something to
+    /// say.
+    pub fn open(&self, route: &str) -> reqwest::RequestBuilder {
+        let request = self.http.post(format!("{}{route}", self.url)).timeout(NO_END);
         request.bearer_auth(self.token.expose()).header(ACTOR_HEADER, person().actor)
     }
 

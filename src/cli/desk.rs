@@ -199,6 +199,18 @@ impl Desk {
         }
     }
 
+    /// What asks the server over HTTP, also one inside this process.
+    pub async fn client(&self, context: &Context) -> Result<Client, anyhow::Error> {
+        match self {
+            Self::Far(client) => Ok(Client::clone(client)),
+            Self::Other(server) => Ok(server.client.clone()),
+            Self::Own(_) => match Neighbour::find(&context.config.data_dir).await {
+                Some(own) => Ok(own.client),
+                None => anyhow::bail!("the server inside this process does not answer"),
+            },
+        }
+    }
+
     /// Whether the server that does the work is there. One that is not on this machine may come back.
     pub fn is_alive(&self) -> bool {
         match self {

@@ -17,7 +17,6 @@ mod jobs;
 mod limits;
 mod logs;
 mod mcp;
-mod mcp_bridge;
 mod outcome_table;
 mod pause;
 mod plan;
@@ -143,10 +142,10 @@ enum Verb {
     Config(config::ConfigArgs),
     /// Make, list and revoke the tokens by which programs and people use a server
     Token(token::TokenArgs),
+    /// Speak MCP over standard input and output, for an AI assistant that starts this
+    Mcp(mcp::McpArgs),
     /// Serve workers and go on with unfinished jobs
     Serve(serve::ServeArgs),
-    /// Serve an AI assistant over standard input and output
-    Mcp(mcp::McpArgs),
     /// Work on one target for a server (started by the server)
     #[command(hide = true)]
     Worker(worker::WorkerArgs),
@@ -282,8 +281,8 @@ async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
         Verb::Usage(args) => usage::run(context, args).await,
         Verb::Config(args) => config::run(context, args).await,
         Verb::Token(args) => token::run(context, args).await,
-        Verb::Serve(args) => serve::run(context, args).await,
         Verb::Mcp(args) => mcp::run(context, args).await,
+        Verb::Serve(args) => serve::run(context, args).await,
         Verb::Worker(_) | Verb::SandboxLaunch(_) | Verb::SandboxRelay(_) => Ok(Exit::OK),
     }
 }

@@ -22,7 +22,6 @@ mod parity;
 #[expect(dead_code, reason = "other tests need more of it")]
 mod peers;
 mod permissions;
-mod pipe;
 mod review;
 mod running;
 mod served;

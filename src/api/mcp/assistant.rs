@@ -43,8 +43,6 @@ pub struct Assistant {
     pub office: Arc<Office>,
     /// Whether nothing may be changed, whatever the token allows.
     pub is_readonly: bool,
-    /// Who asks, where requests bring no credential: over a pipe.
-    pub caller: Option<Caller>,
 }
 
 impl Assistant {
@@ -54,7 +52,7 @@ impl Assistant {
         let known = parts.and_then(|parts| parts.extensions.get::<Caller>());
         let unknown =
             || ErrorData::new(ErrorCode::INVALID_REQUEST, "Nobody is known to ask.", None);
-        known.or(self.caller.as_ref()).cloned().ok_or_else(unknown)
+        known.cloned().ok_or_else(unknown)
     }
 
     /// Whoever sent the request, if they may read jobs.
@@ -121,22 +119,23 @@ impl ServerHandler for Assistant {
         ServerConfig::new(capabilities).with_server_info(info).with_instructions(INSTRUCTIONS)
     }
 
-    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
-        Cow::Borrowed(&REVISIONS)
-    }
-
+    /// Older clients follow resources over a session, and know nothing of tasks: there are neither.
     async fn initialize(
         &self,
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        context.peer.set_peer_info(request.clone());
-        let mut told = self.negotiate_initialize(&request)?;
-        // Older clients follow resources in a session, and there is none.
-        if let Some(resources) = told.capabilities.resources.as_mut() {
+        let mut result = self.negotiate_initialize(&request)?;
+        if let Some(resources) = result.capabilities.resources.as_mut() {
             resources.subscribe = None;
         }
-        Ok(told)
+        result.capabilities.extensions = None;
+        context.peer.set_peer_info(request);
+        Ok(result)
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(&REVISIONS)
     }
 
     async fn list_tools(
@@ -240,7 +239,9 @@ impl ServerHandler for Assistant {
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         self.reader(context.request_context())?;
-        following::follow(&self.office, &context).await;
+        let parts = context.request_context().extensions.get::<Parts>();
+        let token = parts.and_then(|parts| crate::api::bearer(&parts.headers)).map(str::to_owned);
+        following::follow(&self.office, &context, token.unwrap_or_default()).await;
         Ok(())
     }
 

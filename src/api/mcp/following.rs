@@ -23,8 +23,10 @@ pub fn accepted(requested: &SubscriptionFilter) -> SubscriptionFilter {
     SubscriptionFilter::builder().resource_subscriptions(uris).build()
 }
 
-/// Tells of every change, until the request ends.
-pub async fn follow(office: &Office, context: &SubscriptionContext) {
+/// Tells of every change, until the request ends, the server stops, or `token` is good no longer.
+pub async fn follow(office: &Office, context: &SubscriptionContext, token: String) {
+    let ended = office.reception.access.ended(&token);
+    tokio::pin!(ended);
     let mut changes = SelectAll::new();
     for uri in context.accepted().resource_subscriptions.iter().flatten() {
         let Some(job) = Place::parse(uri).and_then(Place::job) else { continue };
@@ -36,12 +38,10 @@ pub async fn follow(office: &Office, context: &SubscriptionContext) {
     loop {
         let uri = tokio::select! {
             () = context.cancelled() => return,
-            uri = changes.next() => uri,
-        };
-        let Some(uri) = uri else {
-            // Nothing that can be followed was asked for.
-            context.cancelled().await;
-            return;
+            () = office.stopping.cancelled() => return,
+            _ = &mut ended => return,
+            // Where nothing that can be followed was asked for, only the end is waited for.
+            Some(uri) = changes.next(), if !changes.is_empty() => uri,
         };
         let update = ResourceUpdatedNotification::new(ResourceUpdatedNotificationParam::new(uri));
         let told = ServerNotification::ResourceUpdatedNotification(update);

@@ -209,7 +209,10 @@ async fn state(office: &Office, kind: Kind, can_ask: bool) -> Result<(Task, Task
 /// The answer of `create_job`, as the job stands in the end.
 fn ended(glance: &Glance) -> Answer {
     let job = &glance.overview;
-    let (id, position) = (job.job.job, job.job.position);
+    let id = job.job.job;
+    // Its workers still say goodbye after that; what is over stays as it is.
+    let ends = job.targets.iter().filter_map(|one| one.target.finish_position);
+    let position = ends.max().unwrap_or(job.job.position);
     Answer::new(position, super::calls::next(job.status(), id, position))
         .with("job_id", id.to_string())
         .with("status", job.status().name())

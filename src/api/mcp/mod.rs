@@ -29,7 +29,6 @@ use cody_events::system::Scope;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use super::access::{Access, Authenticated, Denied};
 
@@ -51,8 +50,6 @@ pub struct McpDoor {
     pub office: Arc<Office>,
     /// `http`, or `https` where the server itself speaks TLS.
     pub scheme: &'static str,
-    /// Cancelled when the server is asked to stop.
-    pub stopping: CancellationToken,
 }
 
 impl FromRef<McpDoor> for Arc<Access> {
@@ -70,9 +67,8 @@ pub fn router(door: McpDoor) -> Router {
             .disable_allowed_origins()
             .with_legacy_session_mode(false)
             .with_json_response(true)
-            .with_max_request_body_bytes(MAX_BODY_BYTES)
-            .with_cancellation_token(door.stopping.child_token());
-        let assistant = Assistant { office: Arc::clone(&door.office), is_readonly, caller: None };
+            .with_max_request_body_bytes(MAX_BODY_BYTES);
+        let assistant = Assistant { office: Arc::clone(&door.office), is_readonly };
         let make = move || Ok(assistant.clone());
         StreamableHttpService::new(make, Arc::new(NeverSessionManager::default()), config)
     };

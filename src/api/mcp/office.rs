@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::api::control::Reception;
 use crate::api::mcp::answer::No;
 use crate::api::news::News;
@@ -14,6 +16,8 @@ pub struct Office {
     pub reception: Arc<Reception>,
     pub reader: JobReader,
     pub news: Arc<News>,
+    /// Cancelled when the server is asked to stop: waits end then, and what is short is finished.
+    pub stopping: CancellationToken,
 }
 
 impl Office {

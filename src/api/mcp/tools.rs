@@ -73,6 +73,8 @@ mod tests {
             }
             let has = |name: &str| output["properties"].get(name).is_some();
             assert!(has("position") && has("next"), "{}", tool.name);
+            // A no is an answer too, and clients judge it by the same schema.
+            assert!(has("code") && has("message") && has("retryable"), "{}", tool.name);
         }
     }
 

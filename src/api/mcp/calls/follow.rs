@@ -142,6 +142,8 @@ pub async fn wait(
                     return Ok((glance, Waited::Timeout));
                 }
             }
+            // Who calls again is served by the next server.
+            () = office.stopping.cancelled() => return Ok((glance, Waited::Timeout)),
             () = clock.sleep(step) => {
                 steps += 1;
                 teller.tell(steps, &glance).await;
