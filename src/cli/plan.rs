@@ -17,11 +17,11 @@ Examples:
   cody-batch plan --recipe upgrade-dependency --var dependency=serde_json --var version=2.1.0 --repo .
       Read the prompt that comes of a recipe.")]
 pub struct PlanArgs {
-    #[command(flatten)]
-    job: JobArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    job: JobArgs,
 }
 
 /// Runs the verb.

@@ -17,8 +17,6 @@ use crate::plan::{JobRequest, Recipe};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RunArgs {
-    #[command(flatten)]
-    job: JobArgs,
     /// Where to leave a patch for each repository
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -29,6 +27,8 @@ pub struct RunArgs {
     /// directory
     #[arg(long)]
     detach: bool,
+    #[command(flatten)]
+    job: JobArgs,
 }
 
 const EXAMPLES: &str = "\
