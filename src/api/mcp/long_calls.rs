@@ -104,12 +104,7 @@ pub async fn begin(
 }
 
 /// How the task goes.
-pub async fn get(
-    office: &Office,
-    _: &Caller,
-    id: &str,
-    can_ask: bool,
-) -> Result<GetTaskResult, ErrorData> {
+pub async fn get(office: &Office, id: &str, can_ask: bool) -> Result<GetTaskResult, ErrorData> {
     let kind = known(id)?;
     let (task, payload) = state(office, kind, can_ask).await.map_err(refused)?;
     Ok(GetTaskResult::new(DetailedTask::new(task, payload)))
