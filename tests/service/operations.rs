@@ -180,8 +180,9 @@ async fn two_jobs_share_two_workers() {
     assert_ne!(first, second);
     let left = requested.matches('a').count();
     assert!(left >= 3, "the second came when the first was nearly done: {requested}");
-    // The first place that is free goes to the one that has none; from then on each has one.
-    assert!(requested.find('b').unwrap() <= 1, "{requested}");
+    // The first places that are free go to the one that has none, but for those that were given away
+    // while its base was fetched; from then on each has one.
+    assert!(requested.find('b').unwrap() <= 2, "{requested}");
     assert!(requested.rfind('b').unwrap() < requested.rfind('a').unwrap(), "{requested}");
 }
 

@@ -67,5 +67,10 @@ async fn requests_that_are_made_up_find_no_fault() {
     let output = finish(fuzz, String::new()).await;
     let said = words(&output);
     println!("{said}");
-    assert!(output.status.success(), "{said}");
+    // Among thousands some ask for more than one request may cost, which has to be refused as a whole.
+    let found: Vec<&str> = said.split("\n- ST").skip(1).collect();
+    let is_refused = |found: &&str| found.contains("\n    Query is too complex.\n");
+    let others = found.iter().filter(|found| !is_refused(found)).count();
+    println!("{} refused for what they would cost, {others} findings", found.len() - others);
+    assert!(others == 0 && (output.status.success() || !found.is_empty()), "{said}");
 }
