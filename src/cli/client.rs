@@ -54,6 +54,14 @@ pub enum ClientError {
         #[source]
         source: reqwest::Error,
     },
+    /// Proxies say so while the server behind them is on its way back.
+    #[error("what stands before the server at {url} says {status}; the server may be away")]
+    Away { url: String, status: reqwest::StatusCode },
+    /// A wish was sent, and no answer came.
+    #[error(
+        "the server at {0} did not say what became of it: it may be done all the same; look there before you ask again"
+    )]
+    Unheard(String, #[source] Box<ClientError>),
     /// It does not know the token, or the token may not do this.
     #[error("{0}")]
     Denied(String),
@@ -71,18 +79,39 @@ impl ClientError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::BadUrl(_) | Self::NoToken(_) | Self::NotThere | Self::Denied(_) => true,
-            Self::Silent { .. } | Self::Failed { .. } | Self::Strange { .. } => false,
+            Self::Silent { .. }
+            | Self::Away { .. }
+            | Self::Unheard(..)
+            | Self::Failed { .. }
+            | Self::Strange { .. } => false,
         }
     }
 
     /// Whether another time would do.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Silent { .. } | Self::Failed { .. } => true,
+            Self::Silent { .. } | Self::Away { .. } | Self::Failed { .. } => true,
             Self::BadUrl(_)
+            | Self::Unheard(..)
             | Self::NoToken(_)
             | Self::NotThere
             | Self::Denied(_)
+            | Self::Strange { .. } => false,
+        }
+    }
+
+    /// Whether a server may have taken what was sent, and did not say so.
+    fn is_unheard(&self) -> bool {
+        match self {
+            Self::Silent { source, .. } => !source.is_connect() && !source.is_builder(),
+            // What stands before it may have passed it on.
+            Self::Away { .. } => true,
+            Self::BadUrl(_)
+            | Self::NoToken(_)
+            | Self::NotThere
+            | Self::Unheard(..)
+            | Self::Denied(_)
+            | Self::Failed { .. }
             | Self::Strange { .. } => false,
         }
     }
@@ -131,13 +160,24 @@ impl Client {
     pub async fn ask(&self, wish: Wish) -> Result<Done, anyhow::Error> {
         let tries = if matches!(wish, Wish::Create { .. }) { CREATE_TRIES } else { 1 };
         let letter = Letter { actor: person().actor, wish };
-        for _ in 1..tries {
-            match self.post(ROUTE, &letter).await {
-                Err(error) if is_silent(&error) => tokio::time::sleep(CREATE_PAUSE).await,
-                done => return done,
+        let (mut left, mut is_unheard) = (tries, false);
+        loop {
+            left -= 1;
+            let error = match self.post(ROUTE, &letter).await {
+                Ok(done) => return Ok(done),
+                Err(error) => error.downcast::<ClientError>()?,
+            };
+            is_unheard |= error.is_unheard();
+            match error {
+                ClientError::Silent { .. } | ClientError::Away { .. } if left > 0 => {
+                    tokio::time::sleep(CREATE_PAUSE).await;
+                }
+                error if is_unheard => {
+                    return Err(ClientError::Unheard(self.url.clone(), error.into()).into());
+                }
+                error => return Err(error.into()),
             }
         }
-        self.post(ROUTE, &letter).await
     }
 
     /// What it answers to `question`.
@@ -166,7 +206,7 @@ impl Client {
     /// say.
     pub fn open(&self, route: &str) -> reqwest::RequestBuilder {
         let request = self.http.post(format!("{}{route}", self.url)).timeout(NO_END);
-        request.bearer_auth(self.token.expose()).header(ACTOR_HEADER, person().actor)
+        request.bearer_auth(self.token.expose()).header(ACTOR_HEADER, name_in_header())
     }
 
     async fn send<A: DeserializeOwned>(
@@ -176,7 +216,7 @@ impl Client {
         let request = request.bearer_auth(self.token.expose());
         let silent = |source| ClientError::Silent { url: self.url.clone(), source };
         let mut answer =
-            request.header(ACTOR_HEADER, person().actor).send().await.map_err(silent)?;
+            request.header(ACTOR_HEADER, name_in_header()).send().await.map_err(silent)?;
         let status = answer.status();
         let strange = |why: String| ClientError::Strange { url: self.url.clone(), why };
         let mut body = Vec::new();
@@ -193,7 +233,11 @@ impl Client {
             return Err(no.into());
         }
         let Ok(Refusal { message, .. }) = serde_json::from_slice::<Refusal>(&body) else {
-            return Err(strange(format!("it says {status}")).into());
+            return Err(match status.as_u16() {
+                502..=504 => ClientError::Away { url: self.url.clone(), status },
+                _ => strange(format!("it says {status}")),
+            }
+            .into());
         };
         Err(match status.as_u16() {
             401 | 403 => ClientError::Denied(message),
@@ -203,8 +247,10 @@ impl Client {
     }
 }
 
-fn is_silent(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(ClientError::Silent { .. }))
+/// Whoever sits here, as a header can say it.
+fn name_in_header() -> String {
+    let plain = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
+    person().actor.chars().map(plain).collect()
 }
 
 fn is_loopback(url: &reqwest::Url) -> bool {
@@ -214,8 +260,73 @@ fn is_loopback(url: &reqwest::Url) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use cody_events::ids::JobId;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+    use crate::plan::JobRequest;
+
+    /// A server that answers every request with this, or hangs up without a word; and how many it had.
+    pub async fn stranger(answer: Option<(u16, &str)>) -> (Client, Arc<AtomicUsize>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answer = answer.map(|(status, body)| {
+            let length = body.len();
+            format!(
+                "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            )
+        });
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        tokio::spawn(async move {
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut asked = vec![0; 64 * 1024];
+                let _ = socket.read(&mut asked).await;
+                counted.fetch_add(1, Ordering::SeqCst);
+                if let Some(answer) = &answer {
+                    let _ = socket.write_all(answer.as_bytes()).await;
+                }
+            }
+        });
+        (client(&url).unwrap(), count)
+    }
+
+    fn wish_for_a_job() -> Wish {
+        let job = JobId(uuid::Uuid::from_u128(7));
+        Wish::Create { job, request: Box::new(JobRequest::default()) }
+    }
+
+    #[tokio::test]
+    async fn a_server_behind_a_proxy_may_come_back() {
+        for (status, is_passing) in [(502, true), (503, true), (504, true), (404, false)] {
+            let (client, _) = stranger(Some((status, "<html>nginx</html>"))).await;
+            let error = client.answer::<u64>(&Question::Head).await.unwrap_err();
+            let error = error.downcast::<ClientError>().unwrap();
+            assert_eq!((error.is_passing(), error.is_usage()), (is_passing, false), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_had_no_answer_learns_that_it_may_be_done() {
+        for (answer, wish, tries) in [
+            (None, Wish::Attend { job: JobId(uuid::Uuid::from_u128(7)) }, 1),
+            (None, wish_for_a_job(), 3),
+            (Some((502, "")), wish_for_a_job(), 3),
+        ] {
+            let (client, count) = stranger(answer).await;
+            let error = client.ask(wish).await.unwrap_err().to_string();
+            assert!(error.contains("may be done all the same"), "{error}");
+            assert_eq!(count.load(Ordering::SeqCst), tries, "{answer:?}");
+        }
+        // Nobody took what nobody listened to.
+        let error = client("http://127.0.0.1:9").unwrap().ask(wish_for_a_job()).await.unwrap_err();
+        assert!(error.to_string().contains("does not answer"), "{error}");
+    }
 
     fn client(url: &str) -> Result<Client, ClientError> {
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -35,13 +35,15 @@ pub async fn run(context: Context, args: EventsArgs) -> Result<Exit, anyhow::Err
         after = last.recorded.version;
         for told in &page {
             let recorded = &told.recorded;
+            let actor = recorded.actor.split(':').next().unwrap_or_default();
             text::put(format_args!(
                 "{:>6}  {}  {:<18} {:<10} {}\n",
                 recorded.version,
                 &recorded.recorded_at.to_string()[11..23],
-                recorded.kind,
-                recorded.actor.split(':').next().unwrap_or_default(),
-                brief(&recorded.facts)
+                text::printable(&recorded.kind),
+                // It is what somebody's machine calls them.
+                text::printable(actor),
+                text::printable(&brief(&recorded.facts))
             ))?;
         }
     }

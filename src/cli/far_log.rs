@@ -77,6 +77,16 @@ impl Log for FarLog {
             let asked = (limit - events.len()).min(MOST_EVENTS);
             let question = Question::Events { job, from_version, limit: asked };
             let page: Vec<Recorded> = self.client.answer(&question).await.map_err(told)?;
+            let goes_on = |(version, event): (u64, &Recorded)| {
+                event.stream == stream && event.version == version
+            };
+            // A page that comes again and again would be read for ever.
+            if page.len() > asked || !(from_version..).zip(&page).all(goes_on) {
+                return Err(LogError::Closed(format!(
+                    "the server at {} tells other events than it was asked for; do not trust it",
+                    self.client.url()
+                )));
+            }
             let is_last = page.len() < asked;
             events.extend(page);
             if is_last {
@@ -144,4 +154,51 @@ fn told(error: anyhow::Error) -> LogError {
     let is_passing = error.downcast_ref().is_some_and(ClientError::is_passing);
     let words = super::text::chain(&*error);
     if is_passing { LogError::Unavailable(words) } else { LogError::Closed(words) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::tests::stranger;
+    use super::*;
+
+    /// The event at `version` of `job`, as a server writes it.
+    fn event(job: JobId, version: u64) -> Recorded {
+        let hash = Sha256::of(&[]);
+        let at = cody_events::time::Timestamp(0);
+        Recorded {
+            position: version,
+            stream: job.stream(),
+            version,
+            event_id: EventId(uuid::Uuid::nil()),
+            command_id: cody_events::ids::CommandId(uuid::Uuid::nil()),
+            kind: "archived".to_owned(),
+            schema_version: 1,
+            recorded_at: at,
+            occurred_at: at,
+            actor: "ada".to_owned(),
+            door: cody_events::envelope::Door::Cli,
+            causation_id: None,
+            correlation_id: None,
+            facts: "{}".to_owned(),
+            payload_len: None,
+            payload_commit: None,
+            event_hash: hash,
+            log_hash: hash,
+        }
+    }
+
+    #[tokio::test]
+    async fn events_that_were_not_asked_for_are_not_read() {
+        let (job, other) = (JobId(uuid::Uuid::from_u128(7)), JobId(uuid::Uuid::from_u128(8)));
+        let page = serde_json::to_string(&[event(job, 3), event(job, 4)]).unwrap();
+        let (client, _) = stranger(Some((200, &page))).await;
+        let log = FarLog::new(Arc::new(client));
+        assert_eq!(log.read_stream(&job.stream(), 3, 9).await.unwrap().len(), 2);
+        for (job, from_version, limit) in [(job, 5, 9), (job, 2, 9), (other, 3, 9), (job, 3, 1)] {
+            match log.read_stream(&job.stream(), from_version, limit).await {
+                Err(LogError::Closed(words)) => assert!(words.contains("do not trust"), "{words}"),
+                other => panic!("{from_version} {limit}: {other:?}"),
+            }
+        }
+    }
 }

@@ -21,7 +21,7 @@ Examples:
   cody-batch inbox --json | jq -r .diff_hash")]
 pub struct InboxArgs {
     /// How many
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Print one JSON object a line
     #[arg(long)]

@@ -14,7 +14,7 @@ use crate::store::sqlite::OpenError;
 #[derive(Debug, Args)]
 pub struct JobsArgs {
     /// How many
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Print one JSON object a line
     #[arg(long)]

@@ -51,7 +51,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use rustix::process::DumpableBehavior;
 
 use crate::config::{Config, ConfigError, data_dir};
@@ -178,7 +179,10 @@ struct Context {
 
 /// Runs the verb that the arguments name.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    // A directory of the environment is there again next time, and less than a server of the environment.
+    let is_dir_named = matches.value_source("data_dir") == Some(ValueSource::CommandLine);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match &cli.verb {
         Verb::SandboxLaunch(args) => return sandbox_launch::run(args),
         Verb::SandboxRelay(args) => return sandbox_relay::run(args),
@@ -196,7 +200,7 @@ pub fn main() -> ExitCode {
         }
     };
     let traces = logs::start(is_room, runtime.handle());
-    let outcome = runtime.block_on(run_verb(cli));
+    let outcome = runtime.block_on(run_verb(cli, is_dir_named));
     traces.send_last();
     // Blocking work that nobody waits for any more puts away its scratch if it can soon; it must not
     // hold the exit.
@@ -235,11 +239,9 @@ fn is_usage(error: &anyhow::Error) -> bool {
         )
 }
 
-async fn run_verb(cli: Cli) -> Result<Exit, anyhow::Error> {
+async fn run_verb(cli: Cli, is_dir_named: bool) -> Result<Exit, anyhow::Error> {
     let env = |name: &str| std::env::var(name).ok();
     let mut program = std::env::args().next().unwrap_or_else(|| "cody-batch".to_owned());
-    // A directory of the environment is there again next time.
-    let is_dir_named = cli.data_dir.is_some() && env("CODY_DATA_DIR").is_none();
     let dir = match cli.data_dir {
         Some(dir) => {
             if is_dir_named {
@@ -298,8 +300,13 @@ fn far(
         return if flag.is_some() { Err(ClientError::NotThere) } else { Ok(None) };
     }
     let is_flag = flag.is_some();
-    let Some(url) = flag.or(variable).filter(|url| !url.is_empty()) else { return Ok(None) };
-    let token = token.filter(|token| !token.is_empty());
+    // A flag that is empty is a mistake: nobody who names a server means this machine.
+    let Some(url) = flag.or(variable.filter(|url| !url.is_empty())) else { return Ok(None) };
+    if url.is_empty() {
+        return Err(ClientError::BadUrl(url));
+    }
+    // What reads a token from a file may leave the end of its line.
+    let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
     let token = token.ok_or_else(|| ClientError::NoToken(url.clone()))?;
     let client = Client::new(&url, Secret::new(token))?;
     if is_flag {

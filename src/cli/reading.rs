@@ -15,7 +15,7 @@ pub use crate::api::reading::{JobReader, NoJob, ReadError, ReadJob};
 use super::Context;
 use super::client::Client;
 use super::far_log::FarLog;
-use crate::api::reading::{Glance, Question};
+use crate::api::reading::{Glance, MOST_EVENTS, Question};
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::entropy::SystemEntropy;
@@ -69,7 +69,11 @@ impl Reading {
     pub async fn jobs(&self, limit: u32) -> Result<Vec<JobOverview>, anyhow::Error> {
         match &self.source {
             Source::Here(reader) => reader.jobs(limit).await.map_err(plain),
-            Source::Far(client) => client.answer(&Question::Jobs { limit }).await,
+            Source::Far(client) => {
+                let jobs: Vec<JobOverview> = client.answer(&Question::Jobs { limit }).await?;
+                tell_of_more(jobs.len(), limit);
+                Ok(jobs)
+            }
         }
     }
 
@@ -77,7 +81,11 @@ impl Reading {
     pub async fn inbox(&self, limit: u32) -> Result<Vec<TargetRow>, anyhow::Error> {
         match &self.source {
             Source::Here(reader) => reader.inbox(limit).await.map_err(plain),
-            Source::Far(client) => client.answer(&Question::Inbox { limit }).await,
+            Source::Far(client) => {
+                let targets: Vec<TargetRow> = client.answer(&Question::Inbox { limit }).await?;
+                tell_of_more(targets.len(), limit);
+                Ok(targets)
+            }
         }
     }
 
@@ -122,6 +130,19 @@ impl Reading {
     }
 }
 
+/// Says that a list may be cut, which would be taken for all.
+fn tell_of_more(count: usize, limit: u32) {
+    if let Some(words) = words_of_more(count, limit) {
+        eprintln!("{words}");
+    }
+}
+
+fn words_of_more(count: usize, limit: u32) -> Option<String> {
+    let is_cut = count >= MOST_EVENTS && u64::from(limit) > count as u64;
+    is_cut
+        .then(|| format!("There may be more: a server tells {MOST_EVENTS} at most from far away."))
+}
+
 /// A shell over `log` that only reads.
 fn shell(log: Arc<dyn Log>) -> Arc<App> {
     Arc::new(App::new(log, Arc::new(SystemClock), Arc::new(SystemEntropy), STATES))
@@ -132,5 +153,18 @@ pub fn plain(error: ReadError) -> anyhow::Error {
     match error {
         ReadError::NoJob(no) => no.into(),
         error @ (ReadError::App(_) | ReadError::Views(_)) => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_a_server_cut_is_not_taken_for_all() {
+        assert!(words_of_more(MOST_EVENTS, 1_000).is_some());
+        for (count, limit) in [(MOST_EVENTS, 200), (199, 1_000), (0, 50)] {
+            assert_eq!(words_of_more(count, limit), None, "{count} of {limit}");
+        }
     }
 }

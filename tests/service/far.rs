@@ -35,6 +35,11 @@ impl Distance {
         json(&self.world.run(&args).await)["token"].as_str().unwrap().to_owned()
     }
 
+    /// How the program is started.
+    fn program(&self) -> String {
+        self.world.command(&[]).get_program().to_str().unwrap().to_owned()
+    }
+
     fn command(&self, token: &str, args: &[&str]) -> Command {
         let mut command = self.world.command(args);
         command.env("CODY_DATA_DIR", self.world.path("nothing")).env("CODY_TOKEN", token);
@@ -187,6 +192,17 @@ async fn a_job_is_steered_from_far_away_as_far_as_the_token_reaches() {
     );
     place.is_the_same(&reader, &["show", &id]).await;
 
+    // What a list is to hold, and what people's machines call them, does nothing strange.
+    for list in ["jobs", "inbox"] {
+        let (code, words) = no(&place.far(&reader, &[list, "--limit", "0"]).await);
+        assert!(code == 2 && words.contains("--limit"), "{code} {words}");
+    }
+    let mut archive = place.world.command(&["archive", &id]);
+    archive.env("USER", "\u{1b}[31mred");
+    told(&finish(archive).await);
+    let events = place.is_the_same(&reader, &["events", &id]).await;
+    assert!(events.contains("[31mred") && !events.contains('\u{1b}'), "{events}");
+
     // Tokens are the owner's to make.
     let admin = place.token(&["admin"]).await;
     let (code, words) = no(&place.far(&runner, &["token", "list"]).await);
@@ -247,6 +263,7 @@ async fn what_is_wrong_with_the_way_there_is_told() {
         (&format!("{url}/graphql"), &token, &["jobs"], 1, "is no server of Cody Batch"),
         (&url, &token, &["--server", &url, "config"], 2, "leave out --server"),
         (&url, &token, &["--server", "http://127.0.0.1:9", "jobs"], 1, "does not answer"),
+        (&url, &token, &["--server", "", "jobs"], 2, "write it as https://"),
     ] {
         let (told, said) = asked(url, token, args).await;
         assert!(told == code && said.contains(words), "{url} {args:?}: {told} {said}");
@@ -254,9 +271,20 @@ async fn what_is_wrong_with_the_way_there_is_told() {
     }
     // What is about this machine does not mind a variable.
     assert_eq!(asked(&url, &token, &["config"]).await.0, 0);
-    // A directory that is named wins over a variable.
+    // The end of a line is not part of a token.
+    assert!(place.far(&format!("{token}\n"), &["jobs"]).await.status.success());
+    // A directory that is named wins over variables, before the verb and after it.
     let here = place.world.path("here").display().to_string();
-    let mut command = place.command(&token, &["--data-dir", &here, "jobs"]);
-    command.env_remove("CODY_DATA_DIR");
-    assert!(text(&finish(command).await.stdout).starts_with("No job yet."));
+    let hint = format!("No job yet. Start with `{} --data-dir {here} demo`", place.program());
+    for args in [["--data-dir", &here, "jobs"], ["jobs", "--data-dir", &here]] {
+        let without = |mut command: Command| {
+            command.env_remove("CODY_DATA_DIR");
+            command
+        };
+        let command = || place.command(&token, &args);
+        for command in [command(), without(command())] {
+            let said = text(&finish(command).await.stdout);
+            assert!(said.starts_with(&hint), "{said}");
+        }
+    }
 }

@@ -184,6 +184,48 @@ async fn what_takes_people_out_of_the_loop_needs_an_approver() {
     }
 }
 
+/// Each of two wishes for more is within the cap by itself, and both together are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn wishes_at_the_same_time_do_not_add_up_to_more_than_one_may_have() {
+    const ROUNDS: usize = 150;
+    let settings = [("CODY_MAX_BUDGET_USD", "3"), ("CODY_REQUESTS_A_MINUTE", "1000000")];
+    let server = served_with(&settings);
+    let (runner, _) = server.place.token("runner", &["run"]);
+    let letter = |wish: Value| {
+        server.post("/control/v1", &runner, &json!({ "actor": "", "wish": wish })).send()
+    };
+    let request = json!({ "prompt": "x", "repositories": ["acme/app"], "budget_usd": "2" });
+    let made = letter(json!({ "create": { "job": JOB, "request": request } })).await.unwrap();
+    assert_eq!(made.status(), 200);
+    let more = |limits: Value| {
+        letter(json!({ "resume": { "job": JOB, "target": null, "limits": limits } }))
+    };
+    let mut version = 1;
+    for round in 0..ROUNDS {
+        let small = more(json!({ "budget_usd": "2", "job_budget_usd": "2" })).await.unwrap();
+        assert_eq!(small.status(), 200, "{round}");
+        let each = || more(json!({ "budget_usd": "9" }));
+        let all = || more(json!({ "job_budget_usd": "9" }));
+        let (a, b, c, d) = tokio::join!(each(), all(), each(), all());
+        for answer in [a, b, c, d] {
+            let status = answer.unwrap().status().as_u16();
+            assert!(matches!(status, 200 | 403), "{round}: {status}");
+        }
+        let question = json!({ "events": { "job": JOB, "from_version": version, "limit": 200 } });
+        let answer = server.post("/reading/v1", &runner, &question).send().await.unwrap();
+        for event in answer.json::<Vec<Value>>().await.unwrap() {
+            version = event["version"].as_u64().unwrap() + 1;
+            if event["kind"] == "budget-changed" {
+                let facts: Value = serde_json::from_str(event["facts"].as_str().unwrap()).unwrap();
+                let is_over = |name: &str| facts["limits"][name].as_u64().unwrap() > 3_000_000;
+                let both = is_over("budget_micros") && is_over("job_budget_micros");
+                assert!(!both, "round {round}: {facts}");
+            }
+        }
+    }
+    assert!(version > ROUNDS as u64, "the limits changed");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn other_doors_ask_for_scopes_as_well() {
     let server = served();

@@ -123,6 +123,9 @@ impl ControlError {
     }
 }
 
+/// Says no to limits that whoever asks may not lay over those that a job has: the old ones, then the new.
+pub type MayLimit<'a> = &'a (dyn Fn(&Limits, &Limits) -> Result<(), Rejection> + Send + Sync);
+
 /// Carries out wishes.
 #[derive(Debug)]
 pub struct Control {
@@ -132,17 +135,18 @@ pub struct Control {
 }
 
 impl Control {
-    /// Carries out `wish`, or says why not. Whoever may use this may name any local path.
+    /// Carries out `wish`, or says why not. Whoever may use this may name any local path, and any limits.
     pub async fn carry_out(&self, wish: Wish, asker: &Asker) -> Result<Done, ControlError> {
-        self.carry_out_once(wish, asker, LocalPaths::Any, None).await
+        self.carry_out_once(wish, asker, LocalPaths::Any, &|_, _| Ok(()), None).await
     }
 
-    /// The same for whoever may name `paths` alone, and once for each `key`.
+    /// The same for whoever may name `paths` alone and set such limits, and once for each `key`.
     pub async fn carry_out_once(
         &self,
         wish: Wish,
         asker: &Asker,
         paths: LocalPaths,
+        may_limit: MayLimit<'_>,
         key: Option<UniqueKey>,
     ) -> Result<Done, ControlError> {
         self.check_words(&wish).map_err(AppError::from)?;
@@ -158,7 +162,7 @@ impl Control {
                 once.execute(job, command).await
             }
             Wish::Resume { job, target, limits } => {
-                let limits = self.limits(job, &limits).await?;
+                let limits = self.limits(job, &limits, may_limit).await?;
                 let floor_call_micros = self.floor_call_micros(job).await?;
                 let (by, reason) = (By::Person, String::new());
                 let command = Command::ResumeJob { target, limits, floor_call_micros, by, reason };
@@ -177,7 +181,7 @@ impl Control {
                 Ok(Done { job, is_new: false, position })
             }
             Wish::Retry { job, targets, limits } => {
-                let limits = self.limits(job, &limits).await?;
+                let limits = self.limits(job, &limits, may_limit).await?;
                 let floor_call_micros = self.floor_call_micros(job).await?;
                 let (by, reason) = (By::Person, String::new());
                 let command =
@@ -249,17 +253,21 @@ impl Control {
         })))
     }
 
-    /// The limits that are asked for, laid over the job's; nothing if none are.
+    /// The limits that are asked for, laid over the job's; nothing if none are. The very limits that are
+    /// recorded are judged: two wishes at once, each of which is small by itself, may be large together.
     async fn limits(
         &self,
         job: JobId,
         asked: &LimitsRequest,
+        may_limit: MayLimit<'_>,
     ) -> Result<Option<Limits>, ControlError> {
-        let state = self.state(job).await?;
+        let old = self.state(job).await?.limits;
         if asked.is_empty() {
             return Ok(None);
         }
-        Ok(Some(asked.over(&state.limits).map_err(AppError::from)?))
+        let new = asked.over(&old).map_err(AppError::from)?;
+        may_limit(&old, &new).map_err(AppError::from)?;
+        Ok(Some(new))
     }
 
     /// The worst price of the smallest call of a job.

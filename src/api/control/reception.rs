@@ -108,11 +108,17 @@ impl Reception {
                 let planned = self.planned(caller, *request).await?;
                 self.control.create(job, planned, asker, key).await
             }
-            wish => self.control.carry_out_once(wish, asker, self.local_paths(caller), key).await,
+            wish => {
+                let may_limit =
+                    |old: &_, new: &_| permission::check_limits(caller, old, new, &self.rules);
+                let paths = self.local_paths(caller);
+                self.control.carry_out_once(wish, asker, paths, &may_limit, key).await
+            }
         }
     }
 
-    /// Whether `caller` may have `wish`. Who created the job, and its limits, stand in the log.
+    /// Whether `caller` may have `wish`. Who created the job stands in the log; new limits are judged
+    /// when they are laid over those that it has.
     async fn check(&self, caller: &Caller, door: Door, wish: &Wish) -> Result<(), AppError> {
         permission::check(caller, wish)?;
         match wish {
@@ -123,14 +129,10 @@ impl Reception {
                 let job = (recorded.actor.as_str(), created.policy);
                 Ok(permission::check_own(caller, door, job, &self.rules)?)
             }
-            Wish::Resume { job, limits, .. } | Wish::Retry { job, limits, .. } => {
-                let state = self.app().state(*job).await?;
-                let Some(old) = state.job.map(|job| job.limits) else { return Ok(()) };
-                let new = limits.over(&old)?;
-                Ok(permission::check_limits(caller, &old, &new, &self.rules)?)
-            }
             Wish::Create { .. }
             | Wish::Pause { .. }
+            | Wish::Resume { .. }
+            | Wish::Retry { .. }
             | Wish::Cancel { .. }
             | Wish::Reject(_)
             | Wish::RequestChanges(_)
