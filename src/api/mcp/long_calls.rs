@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use super::answer::{Answer, No};
 use super::assistant::refused;
-use super::calls::{Call, Teller, Verdict, Waited, created, reviewed, told, wait};
+use super::calls::{Call, Teller, Verdict, Waited, created, in_words, reviewed, told, wait};
 use super::office::Office;
 use crate::api::access::Caller;
 use crate::api::control::{Review, Wish};
@@ -158,15 +158,8 @@ async fn glance(office: &Office, job: JobId) -> Result<Glance, No> {
 
 fn seed(kind: Kind, job: &JobOverview, status: TaskStatus) -> Task {
     let (from, until) = (job.job.created_at.to_string(), job.job.updated_at.to_string());
-    let turns: u64 = job.targets.iter().map(|one| one.turn_count).sum();
-    let message = format!(
-        "{}, {}, {}",
-        job.status().name(),
-        words::counted(turns, "turn"),
-        words::dollars(job.spent_micros())
-    );
     Task::new(kind.id(), status, from, until)
-        .with_status_message(message)
+        .with_status_message(in_words(job))
         .with_poll_interval_ms(POLL_MS)
 }
 

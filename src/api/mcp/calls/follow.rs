@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cody_events::ids::JobId;
 use cody_events::status::JobStatus;
+use cody_projections::overview::JobOverview;
 use rmcp::Peer;
 use rmcp::model::{ProgressNotificationParam, ProgressToken};
 use rmcp::service::RoleServer;
@@ -55,14 +56,7 @@ pub struct Teller(pub Option<(Peer<RoleServer>, ProgressToken)>);
 impl Teller {
     async fn tell(&self, step: u32, glance: &Glance) {
         let Some((peer, token)) = &self.0 else { return };
-        let job = &glance.overview;
-        let turns: u64 = job.targets.iter().map(|one| one.turn_count).sum();
-        let message = format!(
-            "{}, {}, {}",
-            job.status().name(),
-            words::counted(turns, "turn"),
-            words::dollars(job.spent_micros())
-        );
+        let message = in_words(&glance.overview);
         let progress = ProgressNotificationParam::new(token.clone(), f64::from(step));
         // Who does not hear it learns of the job by the answer.
         let _ = peer.notify_progress(progress.with_message(message)).await;
@@ -76,6 +70,17 @@ impl Call<'_> {
         let (glance, waited) = wait(self.office, job, asked.after, PATIENCE, &self.teller).await?;
         Ok(told(&glance, waited))
     }
+}
+
+/// How a job goes, in a few words.
+pub fn in_words(job: &JobOverview) -> String {
+    let turns: u64 = job.targets.iter().map(|one| one.turn_count).sum();
+    format!(
+        "{}, {}, {}",
+        job.status().name(),
+        words::counted(turns, "turn"),
+        words::dollars(job.spent_micros())
+    )
 }
 
 /// How a wait ended, as an answer.

@@ -21,7 +21,7 @@ use crate::api::control::Wish;
 use crate::api::reading::NoJob;
 use crate::app::AppError;
 
-pub use follow::{Teller, Waited, told, wait};
+pub use follow::{Teller, Waited, in_words, told, wait};
 pub use look::job_shown;
 pub use plan::created;
 pub use steer::{Verdict, reviewed};
