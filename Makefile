@@ -27,6 +27,8 @@ test: system foreign real deny
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --workspace --locked
+	$(CARGO) clippy --locked --features mcp-fixtures --lib --test mcp -- -D warnings
+	$(CARGO) test --locked --features mcp-fixtures --test mcp fixtures::
 
 # The same tests with their full counts.
 # The job of twenty minutes runs beside the others: it waits for Claude nearly all of the time.
@@ -37,6 +39,7 @@ proof: system foreign real
 	CODY_CASES=1000 CODY_PROOF=1 $(CARGO) test --profile proof --workspace --locked -- --nocapture && \
 	CODY_PROOF=1 $(CARGO) test --profile proof --locked --test jobs large -- --ignored --nocapture && \
 	wait $$twenty; ended=$$?; cat target/twenty-minutes.txt; exit $$ended
+	$(CARGO) test --profile proof --locked --features mcp-fixtures --test mcp fixtures:: -- --nocapture
 
 # A fixed number of iterations of each target in tests/fuzz, or FUZZ_RUNS of each.
 fuzz: $(TOOLS)/.cargo-fuzz-$(FUZZ)

@@ -5,6 +5,8 @@
 
 mod client;
 mod door;
+#[cfg(feature = "mcp-fixtures")]
+mod fixtures;
 mod following;
 #[path = "../jobs/harness.rs"]
 #[expect(dead_code, reason = "whole jobs need more of it")]

@@ -2,7 +2,7 @@
 //! no product has: `baseline-*.yml` says which scenarios those are, and the suite fails where the list is
 //! too long as well as where it is too short.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -119,12 +119,10 @@ async fn judge(revision: &str) {
 }
 
 /// Every check that did not pass, as a baseline would name it, and why.
-fn failures(out: &Path) -> Vec<String> {
+pub fn failures(out: &Path) -> Vec<String> {
     let mut failures = Vec::new();
-    for file in files(out).into_iter().filter(|file| file.ends_with("checks.json")) {
-        let scenario = file.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
-        let checks: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        for check in checks.as_array().unwrap() {
+    for (scenario, checks) in checks(out) {
+        for check in checks {
             if !["SUCCESS", "INFO", "SKIPPED"].contains(&check["status"].as_str().unwrap()) {
                 let why = check["errorMessage"].as_str().unwrap_or_default();
                 failures.push(format!("{scenario}:{} {} {why}", check["id"], check["status"]));
@@ -133,6 +131,24 @@ fn failures(out: &Path) -> Vec<String> {
     }
     failures.sort();
     failures
+}
+
+/// The scenarios that ran, and how many checks of each passed.
+#[cfg_attr(not(feature = "mcp-fixtures"), expect(dead_code, reason = "that lane counts them"))]
+pub fn scenarios(out: &Path) -> BTreeMap<String, usize> {
+    let passed =
+        |checks: Vec<Value>| checks.iter().filter(|one| one["status"] == "SUCCESS").count();
+    checks(out).into_iter().map(|(scenario, checks)| (scenario, passed(checks))).collect()
+}
+
+/// What the suite wrote down of each scenario.
+fn checks(out: &Path) -> Vec<(String, Vec<Value>)> {
+    let files = files(out).into_iter().filter(|file| file.ends_with("checks.json"));
+    let read = files.map(|file| {
+        let scenario = file.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+        (scenario, serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap())
+    });
+    read.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,10 @@ use rmcp::model::{
     ServerCapabilities, ServerConfig, SubscriptionFilter, Tool, UpdateTaskParams,
 };
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
+#[cfg(not(feature = "mcp-fixtures"))]
+use rmcp::transport::streamable_http_server::{
+    StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
+};
 use rmcp::{ErrorData, ServerHandler};
 
 use super::answer::No;
@@ -45,6 +49,16 @@ pub struct Assistant {
     pub is_readonly: bool,
 }
 
+/// What speaks the protocol for `assistant`.
+#[cfg(not(feature = "mcp-fixtures"))]
+pub fn service(
+    assistant: Assistant,
+    config: StreamableHttpServerConfig,
+) -> StreamableHttpService<Assistant, NeverSessionManager> {
+    let make = move || Ok(assistant.clone());
+    StreamableHttpService::new(make, Arc::new(NeverSessionManager::default()), config)
+}
+
 impl Assistant {
     /// Whoever sent the request, as the door made out.
     fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
@@ -56,10 +70,23 @@ impl Assistant {
     }
 
     /// Whoever sent the request, if they may read jobs.
-    fn reader(&self, context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+    pub(super) fn reader(&self, context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
         let caller = self.caller(context)?;
         caller.require(Scope::Read).map_err(|denied| refused(No::from(denied)))?;
         Ok(caller)
+    }
+
+    /// The same where something is changed: what may be, the reception looks at.
+    pub(super) fn writer(&self, context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+        let caller = self.reader(context)?;
+        match self.is_readonly {
+            false => Ok(caller),
+            true => Err(refused(No::new(
+                "read-only",
+                "Nothing can be changed here.",
+                "Use the address without `/readonly`.",
+            ))),
+        }
     }
 
     async fn call(
@@ -262,8 +289,7 @@ impl ServerHandler for Assistant {
         request: UpdateTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let caller = self.reader(&context)?;
-        self.check_writes()?;
+        let caller = self.writer(&context)?;
         long_calls::update(&self.office, &caller, request).await
     }
 
@@ -272,21 +298,7 @@ impl ServerHandler for Assistant {
         request: CancelTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let caller = self.reader(&context)?;
-        self.check_writes()?;
+        let caller = self.writer(&context)?;
         long_calls::cancel(&self.office, &caller, &request.task_id).await
-    }
-}
-
-impl Assistant {
-    fn check_writes(&self) -> Result<(), ErrorData> {
-        match self.is_readonly {
-            false => Ok(()),
-            true => Err(refused(No::new(
-                "read-only",
-                "Nothing can be changed here.",
-                "Use the address without `/readonly`.",
-            ))),
-        }
     }
 }

@@ -8,6 +8,8 @@ mod answer;
 mod assistant;
 mod calls;
 mod completion;
+#[cfg(feature = "mcp-fixtures")]
+mod fixtures;
 mod following;
 mod long_calls;
 mod office;
@@ -26,13 +28,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use cody_events::system::Scope;
-use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
-use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
 use serde_json::json;
 
 use super::access::{Access, Authenticated, Denied};
 
 pub use assistant::Assistant;
+#[cfg(not(feature = "mcp-fixtures"))]
+use assistant::service;
+#[cfg(feature = "mcp-fixtures")]
+use fixtures::service;
 pub use office::Office;
 
 /// Where everything can be done that the token allows.
@@ -60,7 +65,7 @@ impl FromRef<McpDoor> for Arc<Access> {
 
 /// The door's routes.
 pub fn router(door: McpDoor) -> Router {
-    let service = |is_readonly| {
+    let served = |is_readonly| {
         let config = StreamableHttpServerConfig::default()
             // The guard has done both, by the server's own lists.
             .disable_allowed_hosts()
@@ -68,14 +73,12 @@ pub fn router(door: McpDoor) -> Router {
             .with_legacy_session_mode(false)
             .with_json_response(true)
             .with_max_request_body_bytes(MAX_BODY_BYTES);
-        let assistant = Assistant { office: Arc::clone(&door.office), is_readonly };
-        let make = move || Ok(assistant.clone());
-        StreamableHttpService::new(make, Arc::new(NeverSessionManager::default()), config)
+        service(Assistant { office: Arc::clone(&door.office), is_readonly }, config)
     };
     let metadata = get(metadata).with_state(door.clone());
     Router::new()
-        .route_service(ROUTE, service(false))
-        .route_service(READONLY, service(true))
+        .route_service(ROUTE, served(false))
+        .route_service(READONLY, served(true))
         .route_layer(from_fn_with_state(door, admit))
         .route(METADATA, metadata.clone())
         .route(&format!("{METADATA}{ROUTE}"), metadata.clone())
