@@ -69,6 +69,27 @@ async fn who_follows_a_job_is_told_of_it_until_the_server_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_follows_is_told_no_more_when_the_token_is_revoked() {
+    let team = Team::new(20_000).await;
+    let follower = team.client("follower", &["read"], Era::Newer).await;
+    let runner = team.client("runner", &["run"], Era::Newer).await;
+    let job = runner.told("create_job", team.job()).await["job_id"].clone();
+    let uri = format!("codybatch://jobs/{}", job.as_str().unwrap());
+    let wanted = json!({ "notifications": { "resourceSubscriptions": [uri] } });
+    let answer = follower.request("subscriptions/listen", wanted).send().await.unwrap();
+    let mut stream = Stream(answer, String::new());
+    let first = stream.next().await.unwrap();
+    assert_eq!(first["method"], "notifications/subscriptions/acknowledged");
+    team.revoke("follower").await;
+    let end = async { while stream.next().await.is_some() {} };
+    let ended = tokio::time::timeout(Duration::from_secs(10), end).await;
+    ended.expect("it ends while the job goes on");
+    let now = runner.told("get_job", json!({ "job_id": job })).await;
+    assert_eq!(now["status"], "running", "{now}");
+    runner.told("cancel_job", json!({ "job_id": job })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_tool_asks_for_its_scope_and_no_more() {
     let team = Team::new(0).await;
     let admin = team.client("admin", &["admin"], Era::Newer).await;

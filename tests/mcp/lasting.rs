@@ -64,11 +64,18 @@ async fn a_job_that_waits_for_a_person_asks_and_takes_the_answer() {
     let team = Team::new(0).await;
     let asker = asking(&team, "asker", &["run", "approve"]).await;
     let handle = begun(&asker, "create_job", team.piloted()).await;
+    // Whoever may not say anything of a diff is not asked.
+    let reader = asking(&team, "reader", &["read"]).await;
+    let over = until(&reader, &handle, &["completed"]).await;
+    assert_eq!(over["result"]["structuredContent"]["status"], "awaiting-review", "{over}");
     let task = until(&asker, &handle, &["input_required"]).await;
     let questions = task["inputRequests"].as_object().unwrap();
     assert_eq!(questions.len(), 1, "{task}");
     let (question, asked) = questions.iter().next().unwrap();
     assert_eq!(asked["method"], "elicitation/create");
+    let verdicts =
+        |asked: &Value| asked["params"]["requestedSchema"]["properties"]["verdict"]["enum"].clone();
+    assert_eq!(verdicts(asked), json!(["reject", "request-changes"]), "{asked}");
     let said = |verdict: &str| {
         let answer =
             json!({ "action": "accept", "content": { "verdict": verdict, "comment": "Seen." } });
@@ -78,11 +85,14 @@ async fn a_job_that_waits_for_a_person_asks_and_takes_the_answer() {
     let own = asker.answer("tasks/update", said("approve")).await;
     assert!(own["error"].to_string().contains("own-job"), "{own}");
     // Neither may somebody who only reads, however well they know the handle.
-    let reader = asking(&team, "reader", &["read"]).await;
     let no = reader.answer("tasks/update", said("approve")).await;
     assert!(no["error"].to_string().contains("forbidden"), "{no}");
-    assert_eq!(until(&reader, &handle, &["input_required"]).await["taskId"], *handle);
     let judge = asking(&team, "judge", &["approve"]).await;
+    let task = until(&judge, &handle, &["input_required"]).await;
+    assert_eq!(
+        verdicts(&task["inputRequests"][question]),
+        json!(["approve", "reject", "request-changes"])
+    );
     judge.ask("tasks/update", said("approve")).await;
     let done = until(&asker, &handle, &["completed"]).await;
     assert_eq!(done["result"]["structuredContent"]["status"], "succeeded");

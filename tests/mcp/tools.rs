@@ -35,6 +35,17 @@ impl Team {
         Client::new(&url, made["token"].as_str().unwrap(), era)
     }
 
+    /// Makes the token of this name good for nothing.
+    pub async fn revoke(&self, name: &str) {
+        let output = self.world.run(&["token", "list", "--json"]).await;
+        let listed = String::from_utf8(output.stdout).unwrap();
+        let mut tokens = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let token = tokens.find(|token| token["name"] == name).unwrap();
+        let id = token["token_id"].as_str().unwrap();
+        let output = self.world.run(&["token", "revoke", id]).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// A job of these repositories.
     pub fn job_of(&self, names: &[&str]) -> Value {
         let places = names.iter().map(|name| self.world.path(name).display().to_string());
@@ -179,6 +190,11 @@ async fn a_job_is_paused_resumed_cancelled_and_its_targets_start_over() {
     let job = client.told("create_job", team.job()).await["job_id"].clone();
     let paused = client.told("pause_job", json!({ "job_id": job })).await;
     judge("pause_job", &paused);
+    // What rests is not waited for: nothing happens until somebody says so.
+    let waited = client.told("wait_for_job", json!({ "job_id": job, "detail": "full" })).await;
+    judge("wait_for_job", &waited);
+    assert_eq!(waited["reason"], "paused", "{waited}");
+    assert!(waited["about"].as_str().unwrap().starts_with("1 app: "), "{waited}");
     let resumed = client.told("resume_job", json!({ "job_id": job, "max_turns": 9 })).await;
     judge("resume_job", &resumed);
     let cancelled = client.told("cancel_job", json!({ "job_id": job, "reason": "Enough." })).await;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cody_events::digest::Sha256;
 use cody_events::envelope::Door;
 use cody_events::ids::JobId;
+use cody_events::job::Policy;
 use cody_events::system::Scope;
 
 use super::{Control, ControlError, Done, Wish, told};
@@ -62,6 +63,12 @@ impl Reception {
         };
         (self.take)(done.job);
         Ok(done)
+    }
+
+    /// Whether `caller` could approve a diff of a job with this creator and policy.
+    pub fn may_approve(&self, caller: &Caller, door: Door, job: (&str, Policy)) -> bool {
+        caller.scopes.allows(Scope::Approve)
+            && permission::check_own(caller, door, job, &self.rules).is_ok()
     }
 
     /// The job that `request` asks for, if `caller` may have it.

@@ -25,9 +25,12 @@ impl Answer {
         Self::default().with("position", position).with("next", next.into())
     }
 
-    /// The same with one more field.
+    /// The same with one more field; without it if there is nothing to tell.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.0.insert(name.to_owned(), value.into());
+        let value = value.into();
+        if !value.is_null() {
+            self.0.insert(name.to_owned(), value);
+        }
         self
     }
 

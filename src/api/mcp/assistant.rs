@@ -277,11 +277,11 @@ impl ServerHandler for Assistant {
         request: GetTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        self.reader(&context)?;
+        let caller = self.reader(&context)?;
         let can_ask = context
             .client_capabilities()
             .is_some_and(|capabilities| capabilities.elicitation.is_some());
-        long_calls::get(&self.office, &request.task_id, can_ask).await
+        long_calls::get(&self.office, &caller, &request.task_id, can_ask).await
     }
 
     async fn update_task(

@@ -24,7 +24,9 @@ use serde_json::Value;
 
 use super::answer::{Answer, No};
 use super::assistant::refused;
-use super::calls::{Call, Teller, Verdict, Waited, created, in_words, reviewed, told, wait};
+use super::calls::{
+    Call, Detail, Teller, Verdict, Waited, about, created, detail, in_words, reviewed, told, wait,
+};
 use super::office::Office;
 use crate::api::access::Caller;
 use crate::api::control::{Review, Wish};
@@ -82,9 +84,11 @@ struct Waiting {
 pub async fn begin(
     call: &Call<'_>,
     tool: &str,
-    arguments: JsonObject,
+    mut arguments: JsonObject,
 ) -> Result<CreateTaskResult, No> {
     let office = call.office;
+    // A result is read once, so it tells all.
+    detail(&mut arguments)?;
     let kind = if tool == "create_job" {
         let (wish, key) = created(office.app().new_job_id(), arguments)?;
         let asker = call.caller.asker(Door::Mcp);
@@ -103,10 +107,17 @@ pub async fn begin(
     Ok(CreateTaskResult::new(seed(kind, &glance.overview, TaskStatus::Working)))
 }
 
-/// How the task goes.
-pub async fn get(office: &Office, id: &str, can_ask: bool) -> Result<GetTaskResult, ErrorData> {
+/// How the task goes. `caller` is asked about diffs if their client can ask them and their token lets
+/// them say anything; for others the task is over when only a person can go on.
+pub async fn get(
+    office: &Office,
+    caller: &Caller,
+    id: &str,
+    can_ask: bool,
+) -> Result<GetTaskResult, ErrorData> {
     let kind = known(id)?;
-    let (task, payload) = state(office, kind, can_ask).await.map_err(refused)?;
+    let asked = Some(caller).filter(|caller| can_ask && caller.scopes.allows(Scope::Approve));
+    let (task, payload) = state(office, kind, asked).await.map_err(refused)?;
     Ok(GetTaskResult::new(DetailedTask::new(task, payload)))
 }
 
@@ -163,31 +174,41 @@ fn seed(kind: Kind, job: &JobOverview, status: TaskStatus) -> Task {
         .with_poll_interval_ms(POLL_MS)
 }
 
-async fn state(office: &Office, kind: Kind, can_ask: bool) -> Result<(Task, TaskPayload), No> {
+async fn state(
+    office: &Office,
+    kind: Kind,
+    asked: Option<&Caller>,
+) -> Result<(Task, TaskPayload), No> {
     match kind {
         Kind::Wait(job, after) => {
             let (glance, waited) =
                 wait(office, job, Some(after), Duration::ZERO, &Teller::default()).await?;
             let payload = match waited {
                 Waited::Timeout => TaskPayload::Working,
-                Waited::Finished | Waited::AwaitsPerson | Waited::Changed => {
-                    TaskPayload::Completed { result: result(told(&glance, waited)) }
+                Waited::Finished | Waited::AwaitsPerson | Waited::Paused | Waited::Changed => {
+                    let answer = about(told(&glance, waited), &glance.overview, Detail::Full);
+                    TaskPayload::Completed { result: result(answer) }
                 }
             };
             Ok((seed(kind, &glance.overview, payload.status()), payload))
         }
         Kind::Job(job) => {
             let glance = glance(office, job).await?;
-            let payload = match glance.overview.status() {
-                JobStatus::Queued | JobStatus::Running | JobStatus::Paused => TaskPayload::Working,
-                JobStatus::Cancelled => TaskPayload::Cancelled,
-                JobStatus::AwaitingReview if can_ask => {
-                    TaskPayload::InputRequired { input_requests: questions(&glance.overview)? }
+            let payload = match (glance.overview.status(), asked) {
+                (JobStatus::Queued | JobStatus::Running | JobStatus::Paused, _) => {
+                    TaskPayload::Working
                 }
-                JobStatus::AwaitingReview
-                | JobStatus::Succeeded
-                | JobStatus::PartlyFailed
-                | JobStatus::Failed => TaskPayload::Completed { result: result(ended(&glance)) },
+                (JobStatus::Cancelled, _) => TaskPayload::Cancelled,
+                (JobStatus::AwaitingReview, Some(caller)) => TaskPayload::InputRequired {
+                    input_requests: questions(office, caller, &glance.overview)?,
+                },
+                (
+                    JobStatus::AwaitingReview
+                    | JobStatus::Succeeded
+                    | JobStatus::PartlyFailed
+                    | JobStatus::Failed,
+                    _,
+                ) => TaskPayload::Completed { result: result(ended(&glance)) },
             };
             Ok((seed(kind, &glance.overview, payload.status()), payload))
         }
@@ -201,10 +222,11 @@ fn ended(glance: &Glance) -> Answer {
     // Its workers still say goodbye after that; what is over stays as it is.
     let ends = job.targets.iter().filter_map(|one| one.target.finish_position);
     let position = ends.max().unwrap_or(job.job.position);
-    Answer::new(position, super::calls::next(job.status(), id, position))
+    let answer = Answer::new(position, super::calls::next(job.status(), id, position))
         .with("job_id", id.to_string())
         .with("status", job.status().name())
-        .with("is_new", true)
+        .with("is_new", true);
+    about(answer, job, Detail::Full)
 }
 
 fn result(answer: Answer) -> JsonObject {
@@ -214,12 +236,21 @@ fn result(answer: Answer) -> JsonObject {
     }
 }
 
-/// A question for each diff that waits for a person.
-fn questions(job: &JobOverview) -> Result<InputRequests, No> {
+/// A question for each diff that waits for a person: what `caller` may say of it.
+fn questions(office: &Office, caller: &Caller, job: &JobOverview) -> Result<InputRequests, No> {
+    let origin = (job.job.actor.as_str(), job.job.policy);
+    let (verdicts, elsewhere) = match office.reception.may_approve(caller, Door::Mcp, origin) {
+        true => (&["approve", "reject", "request-changes"][..], ""),
+        false => (
+            &["reject", "request-changes"][..],
+            " It is approved on the command line, over GraphQL, or with another token than the one \
+             that created the job.",
+        ),
+    };
     let mut questions = InputRequests::new();
     for one in job.targets.iter().filter(|one| one.target.delivery.awaits_person()) {
         let Some(diff_hash) = one.target.diff_hash else { continue };
-        let verdicts = ["approve", "reject", "request-changes"].map(str::to_owned).to_vec();
+        let verdicts = verdicts.iter().copied().map(str::to_owned).collect();
         let schema = ElicitationSchema::builder()
             .required_enum_schema("verdict", EnumSchema::builder(verdicts).build())
             .optional_string("comment")
@@ -233,7 +264,7 @@ fn questions(job: &JobOverview) -> Result<InputRequests, No> {
         })?;
         let message = format!(
             "The diff of {} is ready ({}). What becomes of it? get_diff shows it; a comment goes to \
-             Claude if you request changes.",
+             Claude if you request changes.{elsewhere}",
             words::printable(&one.target.repository),
             one.target.delivery.name()
         );

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use cody_events::ids::JobId;
 use cody_events::status::JobStatus;
-use cody_projections::overview::JobOverview;
+use cody_projections::overview::{JobOverview, TargetOverview};
 use rmcp::Peer;
 use rmcp::model::{ProgressNotificationParam, ProgressToken};
 use rmcp::service::RoleServer;
 use serde::Deserialize;
 
-use super::{Call, next, of_log};
+use super::{Call, Detail, about, next, of_log};
 use crate::api::mcp::answer::{Answer, No};
 use crate::api::mcp::office::Office;
 use crate::api::reading::Glance;
@@ -27,6 +27,8 @@ const TELL: Duration = Duration::from_secs(5);
 pub struct WaitForJob {
     job_id: String,
     after: Option<u64>,
+    #[serde(default)]
+    detail: Detail,
 }
 
 /// Why a wait ended.
@@ -34,6 +36,8 @@ pub struct WaitForJob {
 pub enum Waited {
     Finished,
     AwaitsPerson,
+    /// Nothing goes on until somebody says so.
+    Paused,
     Changed,
     Timeout,
 }
@@ -43,6 +47,7 @@ impl Waited {
         match self {
             Self::Finished => "finished",
             Self::AwaitsPerson => "awaits-person",
+            Self::Paused => "paused",
             Self::Changed => "changed",
             Self::Timeout => "timeout",
         }
@@ -68,7 +73,7 @@ impl Call<'_> {
         let asked = asked?;
         let job = self.find(&asked.job_id).await?;
         let (glance, waited) = wait(self.office, job, asked.after, PATIENCE, &self.teller).await?;
-        Ok(told(&glance, waited))
+        Ok(about(told(&glance, waited), &glance.overview, asked.detail))
     }
 }
 
@@ -81,6 +86,22 @@ pub fn in_words(job: &JobOverview) -> String {
         words::counted(turns, "turn"),
         words::dollars(job.spent_micros())
     )
+}
+
+/// How each of a job's repositories goes, a line for each.
+pub fn in_lines(job: &JobOverview) -> String {
+    let line = |one: &TargetOverview| {
+        format!(
+            "{} {}: {}, {}, {}, {}",
+            one.target.target,
+            words::printable(&one.target.repository),
+            one.target.status.name(),
+            one.target.delivery.name(),
+            words::counted(one.turn_count, "turn"),
+            words::dollars(one.cost.spent_micros())
+        )
+    };
+    job.targets.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// How a wait ended, as an answer.
@@ -101,7 +122,7 @@ pub fn told(glance: &Glance, waited: Waited) -> Answer {
         .with("awaiting", awaiting)
 }
 
-/// Waits until `job` is finished or needs a person, something happened after the position `after`
+/// Waits until `job` is finished, rests or needs a person, something happened after the position `after`
 /// (without one: from now on), or `patience` is over.
 pub async fn wait(
     office: &Office,
@@ -127,7 +148,8 @@ pub async fn wait(
             | JobStatus::Failed
             | JobStatus::Cancelled => Some(Waited::Finished),
             JobStatus::AwaitingReview => Some(Waited::AwaitsPerson),
-            JobStatus::Queued | JobStatus::Running | JobStatus::Paused => {
+            JobStatus::Paused => Some(Waited::Paused),
+            JobStatus::Queued | JobStatus::Running => {
                 if position > start {
                     Some(Waited::Changed)
                 } else if clock.monotonic() >= deadline {

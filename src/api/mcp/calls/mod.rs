@@ -10,6 +10,7 @@ mod steer;
 use cody_events::envelope::Door;
 use cody_events::ids::{JobId, TargetNumber};
 use cody_events::status::JobStatus;
+use cody_projections::overview::JobOverview;
 use rmcp::model::{CallToolResult, JsonObject};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -21,9 +22,9 @@ use crate::api::control::Wish;
 use crate::api::reading::NoJob;
 use crate::app::AppError;
 
-pub use follow::{Teller, Waited, in_words, told, wait};
+pub use follow::{Teller, Waited, in_lines, in_words, told, wait};
 pub use look::job_shown;
-pub use plan::created;
+pub use plan::{created, detail};
 pub use steer::{Verdict, reviewed};
 
 /// Bytes of text in an answer: as little as says something, or as much as fits an assistant's mind.
@@ -91,15 +92,16 @@ impl Call<'_> {
     }
 
     /// Has `wish` carried out, and answers with where the job stands.
-    async fn wish(&self, wish: Wish, key: Option<&str>) -> Result<Answer, No> {
+    async fn wish(&self, wish: Wish, key: Option<&str>, detail: Detail) -> Result<Answer, No> {
         let asker = self.caller.asker(Door::Mcp);
         let done = self.office.reception.receive(self.caller, &asker, wish, key).await?;
         self.office.app().shows(done.position).await;
-        let status = self.office.reader.glance(done.job).await?.overview.status();
-        Ok(Answer::new(done.position, next(status, done.job, done.position))
+        let job = self.office.reader.glance(done.job).await?.overview;
+        let answer = Answer::new(done.position, next(job.status(), done.job, done.position))
             .with("job_id", done.job.to_string())
-            .with("status", status.name())
-            .with("is_new", done.is_new))
+            .with("status", job.status().name())
+            .with("is_new", done.is_new);
+        Ok(about(answer, &job, detail))
     }
 }
 
@@ -119,6 +121,14 @@ pub fn next(status: JobStatus, job: JobId, position: u64) -> String {
             "get_thread shows why; retry_targets starts over with what failed".to_owned()
         }
         JobStatus::Cancelled => "nothing more happens; create_job starts another".to_owned(),
+    }
+}
+
+/// `answer`, with a line for each of the job's repositories if all is to be told.
+pub fn about(answer: Answer, job: &JobOverview, detail: Detail) -> Answer {
+    match detail {
+        Detail::Concise => answer,
+        Detail::Full => answer.with("about", in_lines(job)),
     }
 }
 

@@ -28,7 +28,7 @@ const FIELDS: [&str; 13] = [
 ];
 
 #[derive(Debug, Deserialize)]
-struct Planning {
+struct Telling {
     #[serde(default)]
     detail: Detail,
 }
@@ -40,8 +40,7 @@ struct Creating {
 
 impl Call<'_> {
     pub(super) async fn plan_job(&self, mut arguments: JsonObject) -> Result<Answer, No> {
-        let detail = without(&mut arguments, "detail");
-        let Planning { detail } = taken(detail)?;
+        let detail = detail(&mut arguments)?;
         let planned = self.office.reception.planned(self.caller, request(arguments)?).await?;
         let planned = PlannedJob::of(&planned);
         let targets: Vec<Value> = planned
@@ -62,9 +61,10 @@ impl Call<'_> {
         })
     }
 
-    pub(super) async fn create_job(&self, arguments: JsonObject) -> Result<Answer, No> {
+    pub(super) async fn create_job(&self, mut arguments: JsonObject) -> Result<Answer, No> {
+        let detail = detail(&mut arguments)?;
         let (wish, key) = created(self.office.app().new_job_id(), arguments)?;
-        self.wish(wish, key.as_deref()).await
+        self.wish(wish, key.as_deref(), detail).await
     }
 }
 
@@ -74,6 +74,12 @@ pub fn created(job: JobId, mut arguments: JsonObject) -> Result<(Wish, Option<St
     let Creating { idempotency_key } = taken(key)?;
     let request = Box::new(request(arguments)?);
     Ok((Wish::Create { job, request }, idempotency_key))
+}
+
+/// How much is to be told.
+pub fn detail(arguments: &mut JsonObject) -> Result<Detail, No> {
+    let Telling { detail } = taken(without(arguments, "detail"))?;
+    Ok(detail)
 }
 
 /// Takes one field out, as an object of its own.
@@ -104,11 +110,13 @@ mod tests {
 
     #[test]
     fn the_definitions_name_what_is_taken() {
-        for (tool, more) in [("plan_job", "detail"), ("create_job", "idempotency_key")] {
+        for (tool, more) in
+            [("plan_job", &["detail"][..]), ("create_job", &["detail", "idempotency_key"])]
+        {
             let schema = &tools::find(tool, false).unwrap().input_schema;
             let mut told: Vec<&str> =
                 schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
-            let mut taken: Vec<&str> = FIELDS.into_iter().chain([more]).collect();
+            let mut taken: Vec<&str> = FIELDS.into_iter().chain(more.iter().copied()).collect();
             told.sort_unstable();
             taken.sort_unstable();
             assert_eq!(told, taken, "{tool}");

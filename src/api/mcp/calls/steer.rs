@@ -4,7 +4,7 @@ use cody_events::digest::Sha256;
 use cody_events::ids::TargetNumber;
 use serde::Deserialize;
 
-use super::{Call, target};
+use super::{Call, Detail, target};
 use crate::api::control::{Review, Wish};
 use crate::api::mcp::answer::{Answer, No};
 use crate::plan::LimitsRequest;
@@ -19,6 +19,8 @@ pub struct ReviewDiff {
     #[serde(default)]
     comment: String,
     idempotency_key: Option<String>,
+    #[serde(default)]
+    detail: Detail,
 }
 
 /// What may be said of a diff.
@@ -39,6 +41,8 @@ pub struct RetryTargets {
     budget_usd: Option<String>,
     max_turns: Option<u32>,
     idempotency_key: Option<String>,
+    #[serde(default)]
+    detail: Detail,
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,6 +51,8 @@ pub struct PauseJob {
     job_id: String,
     target: Option<u32>,
     idempotency_key: Option<String>,
+    #[serde(default)]
+    detail: Detail,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,6 +63,8 @@ pub struct ResumeJob {
     budget_usd: Option<String>,
     max_turns: Option<u32>,
     idempotency_key: Option<String>,
+    #[serde(default)]
+    detail: Detail,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,6 +74,8 @@ pub struct CancelJob {
     #[serde(default)]
     reason: String,
     idempotency_key: Option<String>,
+    #[serde(default)]
+    detail: Detail,
 }
 
 impl Call<'_> {
@@ -78,7 +88,8 @@ impl Call<'_> {
         })?;
         let (target, comment) = (target(asked.target), asked.comment);
         let review = Review { job, target, diff_hash, comment };
-        self.wish(reviewed(asked.verdict, review), asked.idempotency_key.as_deref()).await
+        self.wish(reviewed(asked.verdict, review), asked.idempotency_key.as_deref(), asked.detail)
+            .await
     }
 
     pub(super) async fn retry_targets(
@@ -90,14 +101,14 @@ impl Call<'_> {
         let targets: Vec<TargetNumber> = asked.targets.into_iter().map(target).collect();
         let limits = limits(asked.budget_usd, asked.max_turns);
         let wish = Wish::Retry { job, targets, limits };
-        self.wish(wish, asked.idempotency_key.as_deref()).await
+        self.wish(wish, asked.idempotency_key.as_deref(), asked.detail).await
     }
 
     pub(super) async fn pause_job(&self, asked: Result<PauseJob, No>) -> Result<Answer, No> {
         let asked = asked?;
         let job = self.find(&asked.job_id).await?;
         let wish = Wish::Pause { job, target: asked.target.map(target) };
-        self.wish(wish, asked.idempotency_key.as_deref()).await
+        self.wish(wish, asked.idempotency_key.as_deref(), asked.detail).await
     }
 
     pub(super) async fn resume_job(&self, asked: Result<ResumeJob, No>) -> Result<Answer, No> {
@@ -105,14 +116,14 @@ impl Call<'_> {
         let job = self.find(&asked.job_id).await?;
         let limits = limits(asked.budget_usd, asked.max_turns);
         let wish = Wish::Resume { job, target: asked.target.map(target), limits };
-        self.wish(wish, asked.idempotency_key.as_deref()).await
+        self.wish(wish, asked.idempotency_key.as_deref(), asked.detail).await
     }
 
     pub(super) async fn cancel_job(&self, asked: Result<CancelJob, No>) -> Result<Answer, No> {
         let asked = asked?;
         let job = self.find(&asked.job_id).await?;
         let wish = Wish::Cancel { job, reason: asked.reason };
-        self.wish(wish, asked.idempotency_key.as_deref()).await
+        self.wish(wish, asked.idempotency_key.as_deref(), asked.detail).await
     }
 }
 
