@@ -51,7 +51,7 @@ use crate::store::{Cursor, Log, LogError, SqliteLog};
 
 pub use address::ADDRESS_FILE;
 use address::leave_address;
-use options::{client, dispatch_options, house_rules};
+use options::{client, dispatch_options, house_rules, issuer};
 pub use options::{known_secrets, models, planning, walk_budget, words};
 use sockets::Sockets;
 pub use sockets::is_beyond;
@@ -105,6 +105,8 @@ pub enum ServeError {
     Models(#[from] BadModelFile),
     #[error("the base URL of Claude is no URL; correct ANTHROPIC_BASE_URL")]
     BaseUrl,
+    #[error("no line to an authorization server can be made; `oauth_issuer` asks for one")]
+    Issuer(#[source] reqwest::Error),
     #[error(
         "no key for Claude: set ANTHROPIC_API_KEY (https://platform.claude.com shows yours), or see a run without one with `cody-batch demo`"
     )]
@@ -183,7 +185,7 @@ impl Server {
         let credential = entropy.secret();
         let access =
             Access::open(Arc::clone(&app), Arc::clone(&side), words(config), Some(&credential));
-        let access = Arc::new(access.await?);
+        let access = Arc::new(access.await?.with_issuer(issuer(config)?));
         if let Some(address) = listen.filter(is_beyond)
             && !access.has_live_tokens()
         {
@@ -281,6 +283,7 @@ impl Server {
                 news: wake,
                 stopping: stopping.clone(),
             }),
+            public_url: config.access.public_url.clone(),
             scheme: if url.starts_with("https://") { "https" } else { "http" },
         };
         let gate: Arc<dyn Gate> = Arc::<Access>::clone(&access);

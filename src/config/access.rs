@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use url::{Host, Url};
+
 use super::ConfigError;
 use super::dependencies::is_host;
 use super::settings::Settings;
@@ -23,6 +25,12 @@ pub struct AccessConfig {
     pub refusals_a_minute: u32,
     /// `connections` / `CODY_CONNECTIONS`: open at once; further ones wait.
     pub connections: usize,
+    /// `public_url` / `CODY_PUBLIC_URL`: where callers reach the server, such as
+    /// `https://cody.example.org`, without a path; its name is one of `hosts`.
+    pub public_url: Option<String>,
+    /// `oauth_issuer` / `CODY_OAUTH_ISSUER`: the authorization server whose access tokens open the door
+    /// for AI assistants, if they were made for its address below `public_url`.
+    pub oauth_issuer: Option<String>,
     /// `tls_cert` / `CODY_TLS_CERT`: a PEM file with the certificate and those that lead to it.
     pub tls_cert: Option<PathBuf>,
     /// `tls_key` / `CODY_TLS_KEY`: a PEM file with its private key.
@@ -31,8 +39,12 @@ pub struct AccessConfig {
 
 impl AccessConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Result<Self, ConfigError> {
+        let (mut hosts, public) = (hosts(settings)?, public_url(settings)?);
+        hosts.extend(public.iter().filter_map(|url| url.host_str().map(str::to_owned)));
         Ok(Self {
-            hosts: hosts(settings)?,
+            hosts,
+            oauth_issuer: oauth_issuer(settings, public.is_some())?,
+            public_url: public.map(|url| url.as_str().trim_end_matches('/').to_owned()),
             origins: origins(settings)?,
             requests_a_minute: settings.number(
                 "requests_a_minute",
@@ -73,6 +85,50 @@ fn origins(settings: &mut Settings<'_>) -> Result<Vec<String>, ConfigError> {
             host.is_some_and(is_host)
         };
         listed(text).map(|origin| Some(origin).filter(is_origin).map(str::to_lowercase)).collect()
+    })
+}
+
+/// Whether what is asked for at `url` can be read and changed by nobody in between.
+pub fn is_private(url: &Url) -> bool {
+    match url.scheme() {
+        "https" => url.has_host(),
+        "http" => match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        },
+        _ => false,
+    }
+}
+
+fn public_url(settings: &mut Settings<'_>) -> Result<Option<Url>, ConfigError> {
+    let expected = "an address such as `https://cody.example.org`, without a path, or none";
+    settings.parsed("public_url", "CODY_PUBLIC_URL", "none".to_owned(), expected, |text| match text
+    {
+        "none" => Some(None),
+        text => {
+            let url: Url = text.parse().ok().filter(is_private)?;
+            let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+            (is_bare && url.username().is_empty() && url.password().is_none()).then_some(Some(url))
+        }
+    })
+}
+
+fn oauth_issuer(
+    settings: &mut Settings<'_>,
+    has_address: bool,
+) -> Result<Option<String>, ConfigError> {
+    let expected = "the address of an authorization server, such as `https://login.example.org`, with \
+                    `public_url` set as well, because tokens are made for an address; or none";
+    let default = "none".to_owned();
+    settings.parsed("oauth_issuer", "CODY_OAUTH_ISSUER", default, expected, |text| match text {
+        "none" => Some(None),
+        text => {
+            let url: Url = text.parse().ok().filter(is_private)?;
+            (has_address && url.query().is_none() && url.fragment().is_none())
+                .then(|| Some(text.to_owned()))
+        }
     })
 }
 

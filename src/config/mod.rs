@@ -15,7 +15,7 @@ mod usage;
 
 use std::path::{Path, PathBuf};
 
-pub use access::AccessConfig;
+pub use access::{AccessConfig, is_private};
 pub use claude::ClaudeConfig;
 pub use dependencies::DependenciesConfig;
 pub use dispatch::DispatchConfig;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::ServeError;
+use crate::api::access::Issuer;
 use crate::api::control::HouseRules;
+use crate::api::mcp;
 use crate::claude::client::{Client, ClientOptions};
 use crate::claude::models::ModelTable;
 use crate::config::Config;
@@ -58,6 +60,17 @@ pub(super) fn house_rules(config: &Config) -> HouseRules {
         pilot: config.job.pilot,
         own_approval: config.job.own_approval,
     }
+}
+
+/// The authorization server whose tokens open the door for assistants.
+pub(super) fn issuer(config: &Config) -> Result<Option<Issuer>, ServeError> {
+    let access = &config.access;
+    let (Some(name), Some(public)) = (&access.oauth_issuer, &access.public_url) else {
+        return Ok(None);
+    };
+    let paths = [mcp::ROUTE, mcp::READONLY];
+    let issuer = Issuer::new(name, public, &paths);
+    Ok(Some(issuer.map_err(ServeError::Issuer)?))
 }
 
 pub(super) fn dispatch_options(config: &Config) -> DispatchOptions {

@@ -12,6 +12,7 @@ mod following;
 #[expect(dead_code, reason = "whole jobs need more of it")]
 mod harness;
 mod inspector;
+mod issuer;
 mod lasting;
 mod pipe;
 mod proxy;

@@ -17,10 +17,11 @@ use crate::app::Asker;
 /// Somebody who showed a credential that is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// As events name them: `token:<token_id>`, or the person at the command line of this machine.
+    /// As events name them: `token:<token_id>`, `oauth:<subject>`, or the person at the command line of
+    /// this machine.
     pub actor: String,
     pub scopes: Scopes,
-    /// Nothing for the local admin.
+    /// Of a token of this server's.
     pub token_id: Option<String>,
     /// Whether the credential is the one that the server left in its data directory.
     pub is_local_admin: bool,
@@ -30,6 +31,11 @@ impl Caller {
     /// Says no unless the caller's scopes allow what needs `scope`.
     pub fn require(&self, scope: Scope) -> Result<(), Denied> {
         if self.scopes.allows(scope) { Ok(()) } else { Err(Denied::LacksScope(scope)) }
+    }
+
+    /// Whose requests are counted as one's.
+    pub(super) fn holder(&self) -> &str {
+        self.token_id.as_deref().unwrap_or(&self.actor)
     }
 
     /// The same, as whoever wishes something through `door`.

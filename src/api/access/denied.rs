@@ -19,6 +19,13 @@ pub enum Denied {
     Unknown,
     #[error("The token has expired. Make another with `cody-batch token create`.")]
     Expired,
+    #[error(
+        "The access token was made for another address. Ask the authorization server for one with the \
+         `resource` that this server's metadata names."
+    )]
+    ForAnother,
+    #[error("The authorization server does not answer, so the token cannot be judged. Try again.")]
+    IssuerAway,
     #[error("The token was revoked. Make another with `cody-batch token create`.")]
     Revoked,
     #[error(
@@ -36,6 +43,8 @@ impl Denied {
             Self::Unknown => "token-unknown",
             Self::Expired => "token-expired",
             Self::Revoked => "token-revoked",
+            Self::ForAnother => "token-audience",
+            Self::IssuerAway => "issuer-away",
             Self::LacksScope(_) => "scope-missing",
         }
     }
@@ -45,7 +54,8 @@ impl Denied {
         match self {
             // Who brings nothing is told of no error (RFC 6750, section 3.1).
             Self::Missing => (StatusCode::UNAUTHORIZED, r#"Bearer realm="cody-batch""#),
-            Self::Unknown | Self::Expired | Self::Revoked => {
+            Self::IssuerAway => (StatusCode::SERVICE_UNAVAILABLE, r#"Bearer realm="cody-batch""#),
+            Self::Unknown | Self::Expired | Self::Revoked | Self::ForAnother => {
                 (StatusCode::UNAUTHORIZED, r#"Bearer realm="cody-batch", error="invalid_token""#)
             }
             Self::LacksScope(scope) => (StatusCode::FORBIDDEN, insufficient(scope)),

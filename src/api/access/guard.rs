@@ -57,11 +57,12 @@ impl Guard {
     /// Counts what `caller` asks for in a message; says how long to wait if that is more than a minute
     /// allows. A request of its own is counted by the guard.
     pub fn note_request(&self, caller: &Caller) -> Result<(), Duration> {
-        match caller.token_id.clone().filter(|_| !caller.is_local_admin) {
-            Some(token) => {
-                self.requests.take(Holder::Token(token), self.access.app.clock().monotonic())
+        match caller.is_local_admin {
+            true => Ok(()),
+            false => {
+                let now = self.access.app.clock().monotonic();
+                self.requests.take(Holder::Token(caller.holder().to_owned()), now)
             }
-            None => Ok(()),
         }
     }
 
@@ -114,11 +115,11 @@ async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
     if request.uri().path().starts_with(wire::PREFIX) {
         return next.run(request).await;
     }
-    let identity = guard.access.identify(request.headers());
+    let identity = guard.access.identify_at(request.uri().path(), request.headers()).await;
     let reason = identity.as_ref().err().map(|denied| denied.code());
     let holder = match &identity {
         Ok(caller) if caller.is_local_admin => None,
-        Ok(caller) => caller.token_id.clone().map(Holder::Token),
+        Ok(caller) => Some(Holder::Token(caller.holder().to_owned())),
         Err(_) => Some(Holder::at(address)),
     };
     let now = guard.access.app.clock().monotonic();

@@ -6,6 +6,7 @@ mod denied;
 pub mod door;
 mod guard;
 mod headers;
+mod issuer;
 mod limits;
 mod names;
 mod register;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 pub use caller::{Authenticated, Caller};
 pub use denied::Denied;
 pub use guard::{Guard, guarded};
+pub use issuer::Issuer;
 use register::Register;
 pub use register::Token;
 pub use scopes::Scopes;
@@ -53,6 +55,8 @@ pub struct Access {
     words: Words,
     /// The SHA-256 of the credential that the server left in its data directory, if it left one.
     local_admin: Option<Sha256>,
+    /// Whose tokens are good for some addresses, beside our own.
+    issuer: Option<Box<Issuer>>,
     register: RwLock<Register>,
     /// Changes with each revocation, for those who are in already.
     revocations: watch::Sender<()>,
@@ -72,7 +76,17 @@ impl Access {
         let register = RwLock::new(tokens::read(&app, &*side).await?);
         let local_admin = local_admin.map(|credential| Sha256::of(credential.as_bytes()));
         let (revocations, writing) = (watch::Sender::new(()), tokio::sync::Mutex::default());
-        Ok(Self { app, side, words, local_admin, register, revocations, writing })
+        Ok(Self { app, side, words, local_admin, issuer: None, register, revocations, writing })
+    }
+
+    /// The same, taking the tokens of an authorization server as well.
+    pub fn with_issuer(self, issuer: Option<Issuer>) -> Self {
+        Self { issuer: issuer.map(Box::new), ..self }
+    }
+
+    /// The authorization server whose tokens are taken as well.
+    pub fn issuer(&self) -> Option<&Issuer> {
+        self.issuer.as_deref()
     }
 
     /// Whose credential `bearer` is. It is looked up by its hash, so the time that this takes says
@@ -109,21 +123,43 @@ impl Access {
         Ok(caller)
     }
 
-    /// Waits until `bearer` is good no longer: until it is revoked, or expires. What is open for whoever
-    /// showed it ends then.
-    pub async fn ended(&self, bearer: &str) {
+    /// Whose credential `bearer` is at `path`, where tokens of an authorization server may be good too.
+    pub async fn authenticate_at(&self, path: &str, bearer: &str) -> Result<Caller, Denied> {
+        let issuer = self.issuer.as_deref().filter(|_| issuer::may_be_one(bearer));
+        match issuer.and_then(|issuer| Some((issuer, issuer.resource(path)?))) {
+            Some((issuer, resource)) => {
+                issuer.recognise(bearer, resource, self.app.clock().monotonic()).await
+            }
+            None => self.authenticate(bearer),
+        }
+    }
+
+    /// Waits until `bearer` is good no longer at `path`: until it is revoked, or expires. What is open for
+    /// whoever showed it ends then.
+    pub async fn ended_at(&self, path: &str, bearer: &str) {
         let mut revocations = self.revocations.subscribe();
         loop {
             // From here on, so that a revocation after this look is not missed.
             revocations.mark_unchanged();
-            let Ok(caller) = self.authenticate(bearer) else { return };
-            let pause = self.left(&caller).map_or(LOOK, |left| left.min(LOOK));
+            let caller = match self.authenticate_at(path, bearer).await {
+                Ok(caller) => Some(caller),
+                // Nothing was said against it.
+                Err(Denied::IssuerAway) => None,
+                Err(_) => return,
+            };
+            let left = caller.and_then(|caller| self.left(&caller));
+            let pause = left.map_or(LOOK, |left| left.min(LOOK));
             tokio::select! {
                 // The sender is in `self`.
                 _ = revocations.changed() => {}
                 () = self.app.clock().sleep(pause) => {}
             }
         }
+    }
+
+    /// The same for our own tokens, which are good everywhere.
+    pub async fn ended(&self, bearer: &str) {
+        self.ended_at("", bearer).await;
     }
 
     /// How long the caller's token is good; nothing if it has no end.
@@ -134,15 +170,27 @@ impl Access {
         Some(Duration::from_millis(ms + 1))
     }
 
-    /// Whose request has these headers. The local admin may say who it is.
+    /// Whose request for `path` has these headers.
+    pub async fn identify_at(&self, path: &str, headers: &HeaderMap) -> Result<Caller, Denied> {
+        let bearer = super::bearer(headers).unwrap_or_default();
+        let caller = self.authenticate_at(path, bearer).await?;
+        Ok(Self::named(caller, headers))
+    }
+
+    /// The same where our own tokens alone are good.
     pub fn identify(&self, headers: &HeaderMap) -> Result<Caller, Denied> {
         let caller = self.authenticate(super::bearer(headers).unwrap_or_default())?;
+        Ok(Self::named(caller, headers))
+    }
+
+    /// The local admin may say who it is.
+    fn named(caller: Caller, headers: &HeaderMap) -> Caller {
         let named = headers.get(ACTOR_HEADER).filter(|_| caller.is_local_admin);
         match named.and_then(|name| name.to_str().ok()).map(str::trim) {
             Some(name) if !name.is_empty() && name.len() <= LONGEST_ACTOR => {
-                Ok(Caller { actor: name.to_owned(), ..caller })
+                Caller { actor: name.to_owned(), ..caller }
             }
-            Some(_) | None => Ok(caller),
+            Some(_) | None => caller,
         }
     }
 

@@ -319,6 +319,8 @@ fn config() -> AccessConfig {
         requests_a_minute: 60,
         refusals_a_minute: 6,
         connections: 10,
+        public_url: None,
+        oauth_issuer: None,
         tls_cert: None,
         tls_key: None,
     }

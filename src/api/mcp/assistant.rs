@@ -267,8 +267,12 @@ impl ServerHandler for Assistant {
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         self.reader(context.request_context())?;
         let parts = context.request_context().extensions.get::<Parts>();
-        let token = parts.and_then(|parts| crate::api::bearer(&parts.headers)).map(str::to_owned);
-        following::follow(&self.office, &context, token.unwrap_or_default()).await;
+        let (path, token) = match parts {
+            Some(parts) => (parts.uri.path().to_owned(), crate::api::bearer(&parts.headers)),
+            None => (String::new(), None),
+        };
+        let token = token.unwrap_or_default().to_owned();
+        following::follow(&self.office, &context, &path, &token).await;
         Ok(())
     }
 

@@ -23,9 +23,10 @@ pub fn accepted(requested: &SubscriptionFilter) -> SubscriptionFilter {
     SubscriptionFilter::builder().resource_subscriptions(uris).build()
 }
 
-/// Tells of every change, until the request ends, the server stops, or `token` is good no longer.
-pub async fn follow(office: &Office, context: &SubscriptionContext, token: String) {
-    let ended = office.reception.access.ended(&token);
+/// Tells of every change, until the request ends, the server stops, or `token` is good no longer at
+/// `path`.
+pub async fn follow(office: &Office, context: &SubscriptionContext, path: &str, token: &str) {
+    let ended = office.reception.access.ended_at(path, token);
     tokio::pin!(ended);
     let mut changes = SelectAll::new();
     for uri in context.accepted().resource_subscriptions.iter().flatten() {

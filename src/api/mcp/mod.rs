@@ -53,6 +53,8 @@ const MAX_BODY_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone)]
 pub struct McpDoor {
     pub office: Arc<Office>,
+    /// Where callers reach the server, if that is configured.
+    pub public_url: Option<String>,
     /// `http`, or `https` where the server itself speaks TLS.
     pub scheme: &'static str,
 }
@@ -112,8 +114,12 @@ async fn admit(
     }
 }
 
-/// How callers reach this server: by the name that they used, which the guard knows to be ours.
+/// How callers reach this server: as it is configured, or by the name that they used, which the guard
+/// knows to be ours.
 fn base(door: &McpDoor, headers: &HeaderMap) -> String {
+    if let Some(url) = &door.public_url {
+        return url.clone();
+    }
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1");
     format!("{}://{host}", door.scheme)
 }
@@ -122,10 +128,15 @@ fn base(door: &McpDoor, headers: &HeaderMap) -> String {
 async fn metadata(State(door): State<McpDoor>, request: Request) -> Json<serde_json::Value> {
     let path = request.uri().path().strip_prefix(METADATA).filter(|path| !path.is_empty());
     let scopes: Vec<&str> = Scope::ALL.iter().map(|scope| scope.name()).collect();
-    Json(json!({
+    let issuer = door.office.reception.access.issuer();
+    let mut told = json!({
         "resource": format!("{}{}", base(&door, request.headers()), path.unwrap_or(ROUTE)),
         "resource_name": "Cody Batch",
         "bearer_methods_supported": ["header"],
         "scopes_supported": scopes,
-    }))
+    });
+    if let Some(issuer) = issuer {
+        told["authorization_servers"] = json!([issuer.name()]);
+    }
+    Json(told)
 }
