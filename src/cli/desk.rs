@@ -24,7 +24,7 @@ use crate::plan::JobRequest;
 use crate::serve::{ADDRESS_FILE, STATES, ServeError, Server};
 use crate::store::lock::LockError;
 use crate::store::sqlite::OpenError;
-use crate::store::{Log, SqliteLog};
+use crate::store::{Log, LogError, SqliteLog};
 use crate::wire::ServerAddress;
 
 /// How long a server may take to accept a connection; one on this machine takes no time.
@@ -259,7 +259,9 @@ impl Desk {
                 Ok((read, Arc::clone(&server.app)))
             }
             Self::Other(server) => whole(Reading::here(&server.data_dir).await?, job).await,
-            Self::Far(client) => whole(Reading::far(Arc::clone(client)), job).await,
+            Self::Far(client) => {
+                patiently(async || whole(Reading::far(Arc::clone(client)), job).await).await
+            }
         }
     }
 }
@@ -288,7 +290,7 @@ impl Eyes<'_> {
         match self {
             Self::Own(server) => Ok(server.app.state(job).await?),
             Self::Other(reading) => Ok(reading.app.state(job).await?),
-            Self::Far(reading) => Ok(patient(&reading.app, job).await?),
+            Self::Far(reading) => patiently(async || Ok(reading.app.state(job).await?)).await,
         }
     }
 
@@ -301,19 +303,29 @@ impl Eyes<'_> {
     }
 }
 
-async fn patient(app: &App, job: JobId) -> Result<JobState, AppError> {
+/// Asks a server again and again for as long as it does not answer.
+async fn patiently<T>(ask: impl AsyncFn() -> Result<T, anyhow::Error>) -> Result<T, anyhow::Error> {
     let mut is_told = false;
     loop {
-        match app.state(job).await {
-            Err(error) if error.is_passing() => {
+        match ask().await {
+            Err(error) if let Some(why) = passing(&error) => {
                 if !is_told {
-                    eprintln!("{error}; trying again until it does, and Ctrl-C stops watching");
+                    eprintln!("{why}; trying again until it answers, and Ctrl-C stops watching");
                     is_told = true;
                 }
                 tokio::time::sleep(FAR_PAUSE).await;
             }
-            state => return state,
+            done => return done,
         }
+    }
+}
+
+/// Why it failed, if another time would do.
+fn passing(error: &anyhow::Error) -> Option<String> {
+    match error.chain().find_map(|cause| cause.downcast_ref::<AppError>())? {
+        // Its own words say what comes next, which is another thing here.
+        AppError::Log(LogError::Unavailable(why)) => Some(why.clone()),
+        error => error.is_passing().then(|| error.to_string()),
     }
 }
 

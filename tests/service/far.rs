@@ -239,7 +239,8 @@ async fn who_watches_from_far_away_sees_the_end_though_the_server_was_killed() {
     let done: Value = json(&output);
     assert_eq!(done["targets"][0]["outcome"], "diff-ready", "{}", text(&output.stderr));
     assert!(
-        text(&output.stderr).contains("trying again until it does"),
+        text(&output.stderr).contains("trying again until it answers")
+            && !text(&output.stderr).contains("with the next command"),
         "{}",
         text(&output.stderr)
     );
