@@ -66,7 +66,7 @@ pub enum ClientError {
     #[error("{0}")]
     Denied(String),
     #[error("the server at {url} could not do it: {message}")]
-    Failed { url: String, message: String },
+    Failed { url: String, message: String, is_passing: bool },
     #[error(
         "what answers at {url} is no server of Cody Batch {version}, which this command line is: {why}",
         version = env!("CARGO_PKG_VERSION")
@@ -90,7 +90,8 @@ impl ClientError {
     /// Whether another time would do.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Silent { .. } | Self::Away { .. } | Self::Failed { .. } => true,
+            Self::Silent { .. } | Self::Away { .. } => true,
+            Self::Failed { is_passing, .. } => *is_passing,
             Self::BadUrl(_)
             | Self::Unheard(..)
             | Self::NoToken(_)
@@ -241,7 +242,10 @@ impl Client {
         };
         Err(match status.as_u16() {
             401 | 403 => ClientError::Denied(message),
-            _ => ClientError::Failed { url: self.url.clone(), message },
+            status => {
+                let is_passing = matches!(status, 408 | 429 | 502..=504);
+                ClientError::Failed { url: self.url.clone(), message, is_passing }
+            }
         }
         .into())
     }
@@ -308,6 +312,14 @@ pub(super) mod tests {
             let error = client.answer::<u64>(&Question::Head).await.unwrap_err();
             let error = error.downcast::<ClientError>().unwrap();
             assert_eq!((error.is_passing(), error.is_usage()), (is_passing, false), "{error}");
+        }
+        // Nor does a server itself say the same for ever because its log is damaged.
+        let told = r#"{"code": "broken", "message": "the log is damaged"}"#;
+        for (status, is_passing) in [(500, false), (503, true), (429, true), (400, false)] {
+            let (client, _) = stranger(Some((status, told))).await;
+            let error = client.answer::<u64>(&Question::Head).await.unwrap_err();
+            let error = error.downcast::<ClientError>().unwrap();
+            assert_eq!(error.is_passing(), is_passing, "{status}: {error}");
         }
     }
 

@@ -161,6 +161,8 @@ impl ReadingDoor {
             Question::Uncounted => told(reader.uncounted().await?),
             Question::Events { job, from_version, limit } => {
                 let limit = limit.min(MOST_EVENTS);
+                // No version is so large, and arithmetic on it would go round.
+                let from_version = from_version.min(u64::MAX / 2);
                 let page = app.log().read_stream(&job.stream(), from_version, limit).await;
                 told(page.map_err(AppError::from)?)
             }
@@ -219,6 +221,18 @@ async fn payloads(app: &App, positions: &[u64]) -> Result<Vec<Option<String>>, A
     Ok(payloads)
 }
 
+impl Unanswered {
+    /// Whether another time would do.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Read(ReadError::App(error)) | Self::App(error) => error.is_passing(),
+            Self::Control(error) => error.is_passing(),
+            Self::Read(ReadError::Views(_)) | Self::Interrupted => true,
+            Self::Read(ReadError::NoJob(_)) | Self::No(_) | Self::Render(_) => false,
+        }
+    }
+}
+
 impl IntoResponse for Unanswered {
     fn into_response(self) -> Response {
         let no = match &self {
@@ -230,7 +244,11 @@ impl IntoResponse for Unanswered {
             return (StatusCode::CONFLICT, Json(no)).into_response();
         }
         tracing::error!(error = %self, "a question could not be answered");
-        refuse(StatusCode::SERVICE_UNAVAILABLE, "unavailable", self.to_string())
+        // Whoever watches asks again after the first, and gives up after the second.
+        match self.is_passing() {
+            true => refuse(StatusCode::SERVICE_UNAVAILABLE, "unavailable", self.to_string()),
+            false => refuse(StatusCode::INTERNAL_SERVER_ERROR, "broken", self.to_string()),
+        }
     }
 }
 
