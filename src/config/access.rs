@@ -40,10 +40,11 @@ pub struct AccessConfig {
 impl AccessConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Result<Self, ConfigError> {
         let (mut hosts, public) = (hosts(settings)?, public_url(settings)?);
+        let oauth_issuer = oauth_issuer(settings, public.as_ref())?;
         hosts.extend(public.iter().filter_map(|url| url.host_str().map(str::to_owned)));
         Ok(Self {
             hosts,
-            oauth_issuer: oauth_issuer(settings, public.is_some())?,
+            oauth_issuer,
             public_url: public.map(|url| url.as_str().trim_end_matches('/').to_owned()),
             origins: origins(settings)?,
             requests_a_minute: settings.number(
@@ -117,19 +118,34 @@ fn public_url(settings: &mut Settings<'_>) -> Result<Option<Url>, ConfigError> {
 
 fn oauth_issuer(
     settings: &mut Settings<'_>,
-    has_address: bool,
+    public: Option<&Url>,
 ) -> Result<Option<String>, ConfigError> {
-    let expected = "the address of an authorization server, such as `https://login.example.org`, with \
-                    `public_url` set as well, because tokens are made for an address; or none";
+    let expected =
+        "the address of an authorization server, such as `https://login.example.org`, or none";
     let default = "none".to_owned();
-    settings.parsed("oauth_issuer", "CODY_OAUTH_ISSUER", default, expected, |text| match text {
-        "none" => Some(None),
-        text => {
-            let url: Url = text.parse().ok().filter(is_private)?;
-            (has_address && url.query().is_none() && url.fragment().is_none())
-                .then(|| Some(text.to_owned()))
-        }
-    })
+    let issuer = settings.parsed(
+        "oauth_issuer",
+        "CODY_OAUTH_ISSUER",
+        default,
+        expected,
+        |text| match text {
+            "none" => Some(None),
+            text => {
+                let url: Url = text.parse().ok().filter(is_private)?;
+                let is_plain = url.query().is_none() && url.fragment().is_none();
+                is_plain.then(|| Some(text.to_owned()))
+            }
+        },
+    )?;
+    match (&issuer, public) {
+        (Some(_), None) => Err(ConfigError::BadValue {
+            key: "public_url",
+            value: "none".to_owned(),
+            source_name: "default",
+            expected: "the address that `oauth_issuer` needs, because its tokens are made for one",
+        }),
+        _ => Ok(issuer),
+    }
 }
 
 fn listed(text: &str) -> impl Iterator<Item = &str> {

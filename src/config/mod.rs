@@ -170,6 +170,27 @@ mod tests {
     }
 
     #[test]
+    fn an_authorization_server_needs_an_address_of_ours() {
+        let issuer = ("CODY_OAUTH_ISSUER", "https://login.example/realm/");
+        let public = |url| load("", &[issuer, ("CODY_PUBLIC_URL", url)]);
+        let config = public("https://Cody.example/").unwrap().access;
+        assert_eq!(config.public_url.as_deref(), Some("https://cody.example"));
+        assert_eq!(config.oauth_issuer.as_deref(), Some("https://login.example/realm/"));
+        assert_eq!(config.hosts, ["cody.example"]);
+        let error = load("", &[issuer]).unwrap_err().to_string();
+        assert!(error.contains("`public_url` (from the default) is `none`"), "{error}");
+        for url in ["http://cody.example", "https://a.example/x", "https://me@a.example", "cody"] {
+            assert!(public(url).is_err(), "{url}");
+        }
+        for issuer in ["http://login.example", "https://login.example/?x=1", "login.example"] {
+            let settings =
+                [("CODY_OAUTH_ISSUER", issuer), ("CODY_PUBLIC_URL", "https://a.example")];
+            assert!(load("", &settings).is_err(), "{issuer}");
+        }
+        assert!(public("http://127.0.0.1:8080").is_ok(), "nobody is in between");
+    }
+
+    #[test]
     fn secrets_are_never_shown() {
         let config = load("", &[("ANTHROPIC_API_KEY", "sk-canary")]).unwrap();
         assert!(config.claude.api_key.is_some());
